@@ -1,0 +1,69 @@
+"""How a Telegram bot gets its updates, as pure state machines: values in, values out, no I/O.
+
+`Bot` is the whole, down to the bytes; `Polling`, `Webhook`, `Calls` and `Lanes` are its parts, for whoever brings HTTP
+of their own. Drivers for asyncio, trio and blocking sockets are in `hookline_io`.
+"""
+
+from __future__ import annotations
+
+from hookline.bot import Bot
+from hookline.botapi import Endpoint, InputFile, Token, decode_answer, encode_call
+from hookline.calls import Calls
+from hookline.errors import (
+    ApiError,
+    HooklineError,
+    LocalProtocolError,
+    NetworkError,
+    OptionError,
+    RunFailed,
+    WebhookTimeout,
+)
+from hookline.http import Request, Response
+from hookline.lanes import Lanes
+from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions
+from hookline.outcomes import REPLIED, Cancelled, Raised, Refused, Replied, Result, Returned, Unreachable
+from hookline.polling import Polling, Progress
+from hookline.registration import Registration
+from hookline.updates import LaneKey, Update, default_lane, read_update
+from hookline.webhook import Webhook
+
+__all__ = [
+    "REPLIED",
+    "ApiError",
+    "ApiOptions",
+    "Bot",
+    "Calls",
+    "Cancelled",
+    "Endpoint",
+    "HooklineError",
+    "HttpLimits",
+    "InputFile",
+    "LaneKey",
+    "Lanes",
+    "LocalProtocolError",
+    "NetworkError",
+    "OptionError",
+    "Polling",
+    "PollingOptions",
+    "Progress",
+    "Raised",
+    "Refused",
+    "Registration",
+    "Replied",
+    "Request",
+    "Response",
+    "Result",
+    "Returned",
+    "RunFailed",
+    "SetWebhookOptions",
+    "Token",
+    "Unreachable",
+    "Update",
+    "Webhook",
+    "WebhookOptions",
+    "WebhookTimeout",
+    "decode_answer",
+    "default_lane",
+    "encode_call",
+    "read_update",
+]

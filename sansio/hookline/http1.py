@@ -1,0 +1,271 @@
+"""HTTP/1.1 by h11, for both sides: bytes to requests and responses and back, with limits.
+
+One object serves one connection. It knows nothing of Telegram and no time: what is overdue, its owner decides. What
+the other side sends never raises; what is wrong comes back as `Broken`, with the status that a server answers.
+
+Bodies go out piece by piece (`http.Body`): a source is asked for by `Pull`, one piece at a time, and each is asked for
+when the one before has left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, TypeAlias
+
+import h11
+from attrs import frozen
+
+from hookline.botapi import header_pairs
+from hookline.effects import Close, Effect, Pull, Send
+from hookline.http import Body, Headers, Request, Response, Source
+
+PULL_SIZE: Final = 65_536
+MAX_HEAD: Final = 65_536
+"""Bytes of a response's head."""
+
+_REASONS: Final = {
+    200: b"OK",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}
+
+
+@frozen
+class Head:
+    """A message's head has come; its body has not."""
+
+    message: Request | Response
+
+
+@frozen
+class Piece:
+    """A part of a body that is handed on while it comes."""
+
+    data: bytes
+
+
+@frozen
+class Complete:
+    """A whole message has come."""
+
+    message: Request | Response
+
+
+@frozen
+class Broken:
+    """The other side does not speak HTTP/1.1, or too much of it. status: what a server answers."""
+
+    reason: str
+    status: int = 400
+
+
+Event: TypeAlias = "Head | Piece | Complete | Broken"
+
+
+class _Connection:
+    """What both sides share: a body on its way out, a body on its way in."""
+
+    def __init__(self, connection: int, role: type[h11.CLIENT] | type[h11.SERVER], max_head: int) -> None:
+        self.connection = connection
+        self._h11 = h11.Connection(role, max_incomplete_event_size=max_head)
+        self._out: deque[bytes | Source] = deque()
+        self._pulling: Source | None = None
+        self._body: list[bytes] = []
+        self._body_size = 0
+
+    @property
+    def sending(self) -> bool:
+        """Whether a body is still on its way out."""
+        return self._pulling is not None
+
+    def pulled(self, data: bytes) -> list[Effect]:
+        """The answer to `Pull`; empty at the source's end."""
+        if self._pulling is None:
+            return []
+        if data:
+            framed = self._h11.send(h11.Data(data=data)) or b""
+            return [Send(self.connection, framed), Pull(self.connection, self._pulling, PULL_SIZE)]
+        self._pulling = None
+        return self._flow(bytearray())
+
+    def _send(self, head: h11.Request | h11.Response, body: Body) -> list[Effect]:
+        self._out = deque(body)
+        return self._flow(bytearray(self._h11.send(head) or b""))
+
+    def _flow(self, ready: bytearray) -> list[Effect]:
+        while self._out:
+            piece = self._out.popleft()
+            if not isinstance(piece, bytes):
+                self._pulling = piece
+                return [Send(self.connection, bytes(ready)), Pull(self.connection, piece, PULL_SIZE)]
+            ready += self._h11.send(h11.Data(data=piece)) or b""
+        ready += self._h11.send(h11.EndOfMessage()) or b""
+        return [Send(self.connection, bytes(ready))] if ready else []
+
+    def _add(self, data: bytes, limit: int) -> bool:
+        """Keep a part of a body, if there is still room for it."""
+        self._body_size += len(data)
+        if self._body_size > limit:
+            return False
+        self._body.append(data)
+        return True
+
+    def _take_body(self) -> Body:
+        body = b"".join(self._body)
+        self._body, self._body_size = [], 0
+        return (body,) if body else ()
+
+
+class ServerConnection(_Connection):
+    """The server's side of one connection: one request at a time, the next is read when the one before was answered."""
+
+    def __init__(self, connection: int, *, max_head: int, max_body: int) -> None:
+        super().__init__(connection, h11.SERVER, max_head)
+        self._max_body = max_body
+        self._max_head = max_head
+        self._request: Request | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request has begun to come, and none waits for its answer."""
+        return self._h11.states[h11.CLIENT] is h11.IDLE and not self._h11.trailing_data[0]
+
+    @property
+    def reading_body(self) -> bool:
+        """Whether a head has come, and its body has not."""
+        return self._h11.states[h11.CLIENT] is h11.SEND_BODY
+
+    def received(self, data: bytes) -> list[Event]:
+        """Bytes have come; empty bytes say that the client sends no more."""
+        early = self._h11.states[h11.CLIENT] in (h11.DONE, h11.MUST_CLOSE)
+        if early and len(self._h11.trailing_data[0]) + len(data) > self._max_head + self._max_body:
+            # The next request of a client that does not wait for answers is kept, but not without a limit.
+            return [Broken("it sends requests without waiting for answers")]
+        try:
+            self._h11.receive_data(data)
+        except h11.ProtocolError as error:
+            return [Broken(str(error), 400)]
+        return self.next_events()
+
+    def next_events(self) -> list[Event]:
+        """What came meanwhile: called after a response, for a request that was sent early."""
+        events: list[Event] = []
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                events.append(Broken(str(error), error.error_status_hint))
+                return events
+            if isinstance(event, h11.Request):
+                self._request = _request(event)
+                events.append(Head(self._request))
+            elif isinstance(event, h11.Data):
+                if not self._add(bytes(event.data), self._max_body):
+                    events.append(Broken("its body is too large", 413))
+                    return events
+            elif isinstance(event, h11.EndOfMessage):
+                assert self._request is not None
+                request = self._request
+                body = self._take_body()
+                events.append(Complete(Request(request.method, request.target, request.headers, body)))
+            else:  # NEED_DATA, PAUSED or ConnectionClosed
+                return events
+
+    def expects_continue(self) -> bytes:
+        """The interim answer for a client that asks whether to send its body; empty for all others."""
+        if not self._h11.they_are_waiting_for_100_continue:
+            return b""
+        return self._h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")) or b""
+
+    def respond(self, response: Response, *, close: bool = False) -> list[Effect]:
+        """Answer the request that came last; the connection is closed after it if it can serve no other."""
+        headers = header_pairs(response.headers)
+        if close or self._h11.states[h11.CLIENT] not in (h11.DONE, h11.MUST_CLOSE):
+            headers.append((b"connection", b"close"))
+        head = h11.Response(
+            status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b"Response")
+        )
+        try:
+            effects = self._send(head, response.body)
+        except h11.LocalProtocolError:  # the connection is beyond an answer
+            return [Close(self.connection)]
+        return effects if self.sending else effects + self.after_response()
+
+    def after_response(self) -> list[Effect]:
+        """Called when a response has gone out whole: makes ready for the next request, or closes."""
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+            self._request = None
+            return []
+        return [Close(self.connection)]
+
+
+class ClientConnection(_Connection):
+    """The client's side of one connection: one request at a time."""
+
+    def __init__(self, connection: int, *, max_response: int) -> None:
+        super().__init__(connection, h11.CLIENT, MAX_HEAD)
+        self._max_response = max_response
+        self._response: Response | None = None
+        self._streamed = False
+        self.answered = False
+        """Whether any byte of the answer has come."""
+
+    def request(self, request: Request, *, streamed: bool = False) -> list[Effect]:
+        """Send a request. With `streamed` a 200's body comes in `Piece`s, without a limit, and not in `Complete`."""
+        self.answered = False
+        self._streamed = streamed
+        head = h11.Request(method=request.method, target=request.target, headers=header_pairs(request.headers))
+        return self._send(head, request.body)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow; true once after each whole answer."""
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+            return True
+        return False
+
+    def received(self, data: bytes) -> list[Event]:
+        """Bytes have come; empty bytes say that the server sends no more."""
+        if data:
+            self.answered = True
+        events: list[Event] = []
+        try:
+            self._h11.receive_data(data)
+            while True:
+                event: Any = self._h11.next_event()
+                if isinstance(event, h11.Response):
+                    self._response = Response(event.status_code, _headers(event))
+                    events.append(Head(self._response))
+                elif isinstance(event, h11.Data):
+                    if self._streamed and self._response is not None and self._response.status == 200:
+                        events.append(Piece(bytes(event.data)))
+                    elif not self._add(bytes(event.data), self._max_response):
+                        events.append(Broken("the answer is too large"))
+                        return events
+                elif isinstance(event, h11.EndOfMessage):
+                    assert self._response is not None
+                    events.append(Complete(Response(self._response.status, self._response.headers, self._take_body())))
+                    return events
+                elif not isinstance(event, h11.InformationalResponse):
+                    return events
+        except h11.RemoteProtocolError as error:
+            events.append(Broken(f"the answer is not HTTP/1.1: {error}"))
+            return events
+
+
+def _headers(event: h11.Request | h11.Response) -> Headers:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+
+
+def _request(event: h11.Request) -> Request:
+    return Request(event.method.decode("latin-1"), event.target.decode("latin-1"), _headers(event))

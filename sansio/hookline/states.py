@@ -1,0 +1,58 @@
+"""The declared states of a machine, and which may follow which.
+
+Each machine declares its table at the top of its file and changes its state in one place, by `StateTable.move`. A state
+is a member of an enum where it owns nothing, or a small frozen value that owns what is valid in it. The docs' diagrams
+are drawn from these tables, and the fuzz run compares the edges it saw with the edges declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, TypeAlias, TypeVar
+
+Kind: TypeAlias = "Enum | type[Any]"
+"""What a table is keyed by: the enum member itself, or the class of a state value."""
+
+State = TypeVar("State")
+
+_tables: dict[str, StateTable] = {}
+
+
+class StateTable:
+    """The edges of one machine: for each kind of state, the kinds that may follow it."""
+
+    def __init__(self, name: str, edges: Mapping[Kind, tuple[Kind, ...]]) -> None:
+        self.name = name
+        self.edges = edges
+        self.seen: set[tuple[Kind, Kind]] | None = None
+        """The edges taken so far, while somebody records them; None otherwise."""
+        _tables[name] = self
+
+    def move(self, old: Any, new: State) -> State:
+        """The state `new`, which may follow `old`; a bug in the machine is an AssertionError."""
+        edge = (_kind(old), _kind(new))
+        if edge[1] not in self.edges[edge[0]]:
+            raise AssertionError(f"{self.name}: no edge from {_name(edge[0])} to {_name(edge[1])}")
+        if self.seen is not None:
+            self.seen.add(edge)
+        return new
+
+    def declared(self) -> Iterator[tuple[str, str]]:
+        """The names of each edge's two ends."""
+        for source, targets in self.edges.items():
+            for target in targets:
+                yield _name(source), _name(target)
+
+
+def tables() -> Mapping[str, StateTable]:
+    """Every table of the modules imported so far, by its name."""
+    return dict(_tables)
+
+
+def _kind(state: Any) -> Kind:
+    return state if isinstance(state, Enum) else type(state)
+
+
+def _name(kind: Kind) -> str:
+    return kind.name.lower() if isinstance(kind, Enum) else kind.__name__
