@@ -155,6 +155,14 @@ class Server:
         effects = client.http.respond(response, close=self._stopping)
         return self._sent(connection, client, [*effects], now)
 
+    def hang_up(self, request: int, part: bytes, now: float) -> list[ServerEffect]:
+        """Close the connection of a request after `part` of an answer, or after nothing."""
+        connection = self._requests.get(request)
+        if connection is None:
+            return []
+        sent: list[ServerEffect] = [Send(connection, part)] if part else []
+        return [*sent, *self._close(connection)]
+
     def pulled(self, connection: int, data: bytes, now: float) -> list[ServerEffect]:
         """The answer to `Pull`."""
         client = self._clients.get(connection)
