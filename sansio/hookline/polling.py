@@ -8,9 +8,10 @@ The rule that keeps it right: with confirm="handled" the offset that is sent nev
 handled. Telegram shows at most 100 updates from the offset on, so one slow update lets at most 99 later ones be seen
 until it ends; there is no way to look further without confirming it (telegram-server.md, 2.2).
 
-While updates are held, Telegram answers each getUpdates at once with what is known already. So a poll follows the one
-before by PACE at least: more than the 0.5 s in which a repeated offset has its limit cut to 1 (telegram-server.md,
-2.3), and less than a second, in which new updates are to be seen.
+While updates are held, Telegram answers each getUpdates at once with what is known already. So a poll with the offset of
+the one before follows it by PACE at least: more than the 0.5 s in which a repeated offset has its limit cut to 1
+(telegram-server.md, 2.3), and less than a second, in which new updates are to be seen. One with a new offset, which
+confirms something, follows by MOVING_PACE.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from hookline.states import StateTable
 from hookline.updates import Lane, Update, read_update
 
 PACE: Final = 0.75
+MOVING_PACE: Final = 0.1
 READ_MARGIN: Final = 10.0
 """An answer to a long poll is awaited for its timeout and this long; a call at the start just as long."""
 CONFLICT_WAIT: Final = 3.0
@@ -292,12 +294,19 @@ class Polling:
         if not self._wants_updates(offset):
             self._go(Full(self._held_back_at(now)))
             return []
-        held = bool(self._window) or bool(self._set_aside)
-        if self._sent is not None and (held or offset == self._sent[0]) and now < self._sent[1] + PACE:
-            self._go(Pausing(self._sent[1] + PACE, Wait.PACE))
-            return []
+        if self._sent is not None:
+            earliest = self._sent[1] + self._spacing(offset)
+            if now < earliest:
+                self._go(Pausing(earliest, Wait.PACE))
+                return []
         self._sent = (offset, now)
         return [self._fetch(Step.GET_UPDATES, self._timeout(Step.GET_UPDATES), now)]
+
+    def _spacing(self, offset: int | None) -> float:
+        """Seconds from one getUpdates to the next."""
+        if self._set_aside or (self._sent is not None and offset == self._sent[0]):
+            return PACE
+        return MOVING_PACE if self._window else 0.0
 
     def _timeout(self, step: Step) -> float:
         return READ_MARGIN + (self.options.timeout if step is Step.GET_UPDATES else 0)
