@@ -1,6 +1,6 @@
 """Drivers: everything of hookline that touches a socket, a clock, a file or a thread.
 
-The names here are those of the asyncio driver, the default; `hookline_io.trio` and `hookline_io.blocking` have the same.
+The names here are the asyncio driver's, the default; `hookline_io.trio` and `hookline_io.blocking` have them too.
 """
 
 from __future__ import annotations

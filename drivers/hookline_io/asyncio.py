@@ -40,6 +40,7 @@ from hookline.outcomes import CallOutcome, Cancelled, Returned
 from hookline.updates import Lane, Update
 from hookline.webhook import OnTimeoutPolicy
 from hookline_io import common
+from hookline_io.common import HANDSHAKE_TIMEOUT
 
 Handler: TypeAlias = "Callable[[Update, Api], Awaitable[object]]"
 """`async def handler(update, api)`."""
@@ -467,7 +468,13 @@ async def _carry(
     signals: bool,
 ) -> None:
     """Run a machine to its end, with what it listens on and what stops it."""
-    servers = [await run.loop.create_server(lambda: Link(run, None), sock=sock, ssl=server_tls) for sock in sockets]
+    handshake = None if server_tls is None else HANDSHAKE_TIMEOUT
+    servers = [
+        await run.loop.create_server(
+            lambda: Link(run, None), sock=sock, ssl=server_tls, ssl_handshake_timeout=handshake
+        )
+        for sock in sockets
+    ]
     try:
         async with _stopped_by(run, stop, signals):
             run.tell(run.machine.start)

@@ -29,6 +29,8 @@ from hookline.outcomes import REPLIED, CallOutcome, Outcome, Raised, Refused, Re
 logger = logging.getLogger("hookline")
 
 READ_SIZE = 262_144
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds in which a client must have finished its TLS handshake."""
 CANCEL_PATIENCE = 1.0
 """Seconds in which cancelled handlers may clean up after the end of a run."""
 

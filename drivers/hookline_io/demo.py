@@ -1,9 +1,9 @@
 """`hookline demo`: a simulated Telegram, an echo bot against it, lively users; then a count of what became of it all.
 
 The bot runs as it would anywhere, by the driver that was asked for, in a thread of its own; the simulation and the
-users run here. Every text is sent once and is unlike all others, so the answers that the simulation saw tell what was lost,
-repeated or overtaken. Telegram itself gives no order between a message and a button press (telegram-server.md, 4.3):
-order is counted within each of the two.
+users run here. Every text is sent once and is unlike all others, so the answers that the simulation saw tell what was
+lost, repeated or overtaken. Telegram itself gives no order between a message and a button press (telegram-server.md,
+4.3): order is counted within each of the two.
 """
 
 from __future__ import annotations

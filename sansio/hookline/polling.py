@@ -8,8 +8,8 @@ The rule that keeps it right: with confirm="handled" the offset that is sent nev
 handled. Telegram shows at most 100 updates from the offset on, so one slow update lets at most 99 later ones be seen
 until it ends; there is no way to look further without confirming it (telegram-server.md, 2.2).
 
-While updates are held, Telegram answers each getUpdates at once with what is known already. So a poll with the offset of
-the one before follows it by PACE at least: more than the 0.5 s in which a repeated offset has its limit cut to 1
+While updates are held, Telegram answers each getUpdates at once with what is known already. So a poll with the offset
+of the one before follows it by PACE at least: more than the 0.5 s in which a repeated offset has its limit cut to 1
 (telegram-server.md, 2.3), and less than a second, in which new updates are to be seen. One with a new offset, which
 confirms something, follows by MOVING_PACE.
 """
@@ -39,6 +39,7 @@ READ_MARGIN: Final = 10.0
 CONFLICT_WAIT: Final = 3.0
 """Telegram spaces its 409s by 3.0 s (telegram-server.md, 2.5)."""
 CONFIRM_TIMEOUT: Final = 5.0
+REPEATED_CONFIRM_TIMEOUT: Final = 1.0
 HELD_BACK_AFTER: Final = 60.0
 
 
@@ -98,10 +99,11 @@ class Draining:
 
 @frozen
 class Confirming:
-    """A stop: the last getUpdates, for its offset alone."""
+    """A stop: the last getUpdates, for its offset alone. repeated: a poll before it said the same offset."""
 
     fetch: int
     until: float
+    repeated: bool
     failure: str | None
 
 
@@ -532,12 +534,15 @@ class Polling:
         if not state.confirm or offset is None or offset == self._confirmed or self._step is not Step.GET_UPDATES:
             return self._end(state.failure)
         fetch = self._new_fetch()
-        self._go(Confirming(fetch, now + CONFIRM_TIMEOUT, state.failure))
-        return [Fetch(fetch, "getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, CONFIRM_TIMEOUT)]
+        # Telegram holds a poll that repeats an offset for up to 3 s (telegram-server.md, 2.3), but has it by then.
+        repeated = self._sent is not None and offset == self._sent[0]
+        timeout = REPEATED_CONFIRM_TIMEOUT if repeated else CONFIRM_TIMEOUT
+        self._go(Confirming(fetch, now + timeout, repeated, state.failure))
+        return [Fetch(fetch, "getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, timeout)]
 
     def _confirmed_last(self, state: Confirming, outcome: FetchOutcome, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        if not isinstance(outcome, Result):
+        if not isinstance(outcome, Result) and not state.repeated:
             said = f"{outcome.code} {outcome.description}" if isinstance(outcome, Refused) else outcome.reason
             text = f"what was handled last could not be confirmed, so Telegram may send it again: getUpdates: {said}"
             effects.append(Report(Verdict.UNREACHABLE, text))
