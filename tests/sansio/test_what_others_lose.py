@@ -10,7 +10,7 @@ import pytest
 from hookline import PollingOptions, WebhookOptions
 from hookline.effects import Verdict
 from hookline.sim import Fault
-from tests.whole.world import BOT_ID, World
+from tests.sansio.world import BOT_ID, World
 
 Source: TypeAlias = "PollingOptions | WebhookOptions"
 
