@@ -51,7 +51,8 @@ class Application:
 
     def read(self, environ: dict[str, Any]) -> Request:
         """The request as the machine wants it; no more of its body than may be accepted is read."""
-        headers = [(name[5:].replace("_", "-").lower(), value) for name, value in environ.items() if name[:5] == "HTTP_"]
+        names = [name for name in environ if name.startswith("HTTP_")]
+        headers = [(name[5:].replace("_", "-").lower(), environ[name]) for name in names]
         headers.append(("content-type", environ.get("CONTENT_TYPE", "")))
         length = environ.get("CONTENT_LENGTH") or "0"
         headers.append(("content-length", length))

@@ -1,8 +1,8 @@
 """The blocking driver: plain sockets and one selector in the caller's thread, handlers in threads of their own.
 
 It opens, writes, closes, runs the handler and wakes on the deadline; every decision is the machine's. Only the thread
-of the loop touches the machine: others `post` what they want told. Threads that work are daemons, so that one that hangs
-holds up neither the stop nor the end of the process; a thread can't be cancelled, so `Cancel` waits for its end.
+of the loop touches the machine: others `post` what they want told. Threads that work are daemons, so that one which
+hangs holds up neither the stop nor the end of the process. A thread can't be cancelled: `Cancel` waits for its end.
 """
 
 from __future__ import annotations

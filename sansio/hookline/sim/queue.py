@@ -1,7 +1,7 @@
 """The update queue of one bot: ids, limits, expiry and offsets (telegram-server.md, 1 and 2.2).
 
-It stores each update as the JSON text that every delivery repeats byte for byte. Times are unix seconds. Events are kept
-in id order; those acknowledged out of order by a webhook leave holes.
+It stores each update as the JSON text that every delivery repeats byte for byte. Times are unix seconds. Events are in
+id order; those acknowledged out of order by a webhook leave holes.
 """
 
 from __future__ import annotations
