@@ -35,6 +35,7 @@ _REASONS: Final = {
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
     503: b"Service Unavailable",
+    505: b"HTTP Version Not Supported",
 }
 
 
@@ -152,7 +153,7 @@ class ServerConnection(_Connection):
         try:
             self._h11.receive_data(data)
         except h11.ProtocolError as error:
-            return [Broken(str(error), 400)]
+            return [Broken(_words(error))]
         return self.next_events()
 
     def next_events(self) -> list[Event]:
@@ -162,9 +163,12 @@ class ServerConnection(_Connection):
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
-                events.append(Broken(str(error), error.error_status_hint))
+                events.append(Broken(_words(error), error.error_status_hint))
                 return events
             if isinstance(event, h11.Request):
+                if event.http_version not in (b"1.0", b"1.1"):
+                    events.append(Broken("it is of another version of HTTP", 505))
+                    return events
                 self._request = _request(event)
                 events.append(Head(self._request))
             elif isinstance(event, h11.Data):
@@ -259,8 +263,13 @@ class ClientConnection(_Connection):
                 elif not isinstance(event, h11.InformationalResponse):
                     return events
         except h11.RemoteProtocolError as error:
-            events.append(Broken(f"the answer is not HTTP/1.1: {error}"))
+            events.append(Broken(f"the answer is not HTTP/1.1: {_words(error)}"))
             return events
+
+
+def _words(error: h11.ProtocolError) -> str:
+    """What is wrong, without the bytes that are: they may be secret, and are the other side's choice."""
+    return str(error).partition(":")[0]
 
 
 def _headers(event: h11.Request | h11.Response) -> Headers:
