@@ -169,6 +169,9 @@ class ServerConnection(_Connection):
                 if event.http_version not in (b"1.0", b"1.1"):
                     events.append(Broken("it is of another version of HTTP", 505))
                     return events
+                if _head_size(event) > self._max_head:  # h11 counts only what comes in more than one piece
+                    events.append(Broken("its head is too large", 431))
+                    return events
                 self._request = _request(event)
                 events.append(Head(self._request))
             elif isinstance(event, h11.Data):
@@ -265,6 +268,10 @@ class ClientConnection(_Connection):
         except h11.RemoteProtocolError as error:
             events.append(Broken(f"the answer is not HTTP/1.1: {_words(error)}"))
             return events
+
+
+def _head_size(event: h11.Request) -> int:
+    return len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers)
 
 
 def _words(error: h11.ProtocolError) -> str:

@@ -59,6 +59,7 @@ class World:
         self.slow = slow
         self.started: Counter[int] = Counter()
         self.handled: list[int] = []
+        self.overlaps: list[Update] = []  # updates whose run began while another of their lane, or of them, ran
         self.fails: Callable[[Update], bool] = lambda update: False
         self._todo: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -86,6 +87,8 @@ class World:
             if other.peers.pop(connection, None) is not None:
                 self.tell(other, other.machine.disconnected, connection, "reset")
         host.peers.clear()
+        for key in [key for key in self._jobs if key[0] == id(host)]:
+            del self._jobs[key]
 
     def message(self, text: str = "hi", *, user: int = 1) -> int:
         """A user's message; the update's id."""
@@ -101,6 +104,11 @@ class World:
     def command(self, effects: list[SimEffect]) -> None:
         """Go on from a command that was given to the simulation."""
         self._perform(self.server, self.server.machine.command(effects, self.now))
+
+    @property
+    def running(self) -> bool:
+        """Whether a handler runs."""
+        return bool(self._jobs)
 
     def calls(self, method: str) -> list[Any]:
         """The calls of a method that Telegram got."""
@@ -190,6 +198,8 @@ class World:
 
     def _handle(self, host: Host, effect: Handle) -> None:
         self.started[effect.update.update_id] += 1
+        if any(owner == id(host) and update.lane == effect.update.lane for (owner, _), update in self._jobs.items()):
+            self.overlaps.append(effect.update)
         self._jobs[id(host), effect.job] = effect.update
         seconds = self.slow(effect.update) if callable(self.slow) else self.slow
         self._later(seconds, lambda: self._finish(host, effect.job))
