@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import PurePath
 from random import Random
 from typing import Any, Final
@@ -69,7 +70,9 @@ class Endpoint:
             port = parts.port
         except ValueError as error:
             raise OptionError(f"the Bot API's address {self.root!r} is none: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        sendable = self.root.isascii() and self.root.isprintable() and " " not in self.root
+        known = parts.scheme in ("http", "https") and parts.hostname
+        if not (sendable and known) or parts.query or parts.fragment:
             raise OptionError(f"the Bot API's address must look like https://api.telegram.org, not {self.root!r}")
         if parts.username is not None:
             raise OptionError("the Bot API's address may not contain a user name or a password")
@@ -193,17 +196,22 @@ def decode_answer(status: int, body: bytes, decode: codec.Decode = codec.decode)
         parameters = structure(answer.get("parameters") or {}, ResponseParameters)
     except ValueError:
         parameters = ResponseParameters()
-    return Refused(code, str(description or ""), parameters.retry_after, parameters.migrate_to_chat_id)
+    retry_after = parameters.retry_after
+    if retry_after is not None and not 0 < retry_after < 2**31:
+        retry_after = None  # no time that can be waited
+    return Refused(code, str(description or ""), retry_after, parameters.migrate_to_chat_id)
 
 
 def may_reply(method: str) -> bool:
     """Whether Telegram carries such a call out when it travels in a webhook's response (telegram-server.md, 4.7)."""
     name = method.lower()
-    return not name.startswith("get") and name not in _IGNORED_IN_REPLIES
+    return bool(_METHOD.fullmatch(name)) and not name.startswith("get") and name not in _IGNORED_IN_REPLIES
 
 
 def encode_reply(method: str, params: Mapping[str, Any], random: Random) -> Response | None:
-    """The webhook's response that carries a call; None if it is too big to travel so."""
+    """The webhook's response that carries a call; None if it can't travel so: too big, or a parameter named method."""
+    if "method" in params:
+        return None
     values, files = _split(method, params)
     values.insert(0, ("method", method))
     if not files:
@@ -221,10 +229,11 @@ def encode_reply(method: str, params: Mapping[str, Any], random: Random) -> Resp
 def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, InputFile]]]:
     """The parameters without None, and the files that they refer to by `attach://`, or by a part of their own name."""
     files: list[tuple[str, InputFile]] = []
+    free_names = (name for name in map("file{}".format, count()) if name not in params)
 
     def attach(value: Any) -> Any:
         if isinstance(value, InputFile):
-            files.append((f"file{len(files)}", value))
+            files.append((next(free_names), value))
             return f"attach://{files[-1][0]}"
         if isinstance(value, Mapping):
             return {name: attach(inner) for name, inner in value.items()}
@@ -237,7 +246,10 @@ def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]
         if isinstance(value, InputFile):
             files.append((name, value))
         elif value is not None:
-            values.append((name, attach(value)))
+            try:
+                values.append((name, attach(value)))
+            except RecursionError:
+                raise LocalProtocolError(f"{method}: parameter {name!r} is nested too deep") from None
     for name, file in files:
         if not isinstance(file.source, (bytes, PurePath, StreamId)):
             raise LocalProtocolError(
@@ -293,9 +305,12 @@ def _multipart(fields: list[tuple[str, bytes]], files: list[tuple[str, InputFile
 
 
 def _quoted(text: str) -> str:
-    """As browsers do it: a name that holds a quote or a line break must not end its header."""
+    """As browsers do it: a name that holds a quote or a line break must not end its header.
+
+    Nor may a semicolon, at which the server's parser ends a value even between quotes.
+    """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace('"', "%22").replace(";", "%3B").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def header_pairs(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -14,6 +14,7 @@ from attrs import frozen
 from hookline.backoff import Backoff
 from hookline.botapi import InputFile
 from hookline.effects import Abandon, Effect, Ended, Fetch, Log, Report, Verdict
+from hookline.errors import LocalProtocolError
 from hookline.options import SetWebhookOptions
 from hookline.outcomes import FetchOutcome, Refused, Result, Unreachable
 from hookline.states import StateTable
@@ -99,21 +100,9 @@ class Registration:
 
     def start(self, now: float) -> list[Effect]:
         """Set the webhook."""
-        options = self.options
-        params: dict[str, Any] = {
-            "url": options.url,
-            "secret_token": self._secret_token,
-            "ip_address": options.ip_address,
-            "max_connections": options.max_connections,
-            "allowed_updates": None if options.allowed_updates is None else list(options.allowed_updates),
-            "drop_pending_updates": options.drop_pending_updates or None,
-        }
-        if options.certificate is not None:
-            params["certificate"] = InputFile(options.certificate, "certificate.pem")
-        params = {name: value for name, value in params.items() if value is not None}
-        fetch = self._new_fetch()
-        self._go(Setting(fetch, now + TIMEOUT))
-        return [Fetch(fetch, "setWebhook", params, TIMEOUT)]
+        if not isinstance(self.state, Idle):
+            raise LocalProtocolError("start: this registration was started or stopped before")
+        return self._set(now)
 
     def stop(self, now: float) -> list[Effect]:
         """Leave the webhook in place, or delete it if that was asked for; `Ended` comes when that is done."""
@@ -129,6 +118,8 @@ class Registration:
 
     def fetched(self, fetch: int, outcome: FetchOutcome, now: float) -> list[Effect]:
         """The answer to `Fetch`. That to a fetch which was abandoned is ignored."""
+        if not 0 < fetch < self._next_fetch:
+            raise LocalProtocolError(f"fetched: fetch {fetch} was never asked for")
         state = self.state
         if not isinstance(state, (Setting, Deleting)) or state.fetch != fetch:
             return []
@@ -157,10 +148,27 @@ class Registration:
         if self.deadline is None or now < self.deadline:
             return []
         if isinstance(state, Pausing):
-            return self.start(now)
+            return self._set(now)
         assert isinstance(state, (Setting, Deleting))
         late = Unreachable(f"no answer within {TIMEOUT:g} s")
         return [Abandon(state.fetch), *self.fetched(state.fetch, late, now)]
+
+    def _set(self, now: float) -> list[Effect]:
+        options = self.options
+        params: dict[str, Any] = {
+            "url": options.url,
+            "secret_token": self._secret_token,
+            "ip_address": options.ip_address,
+            "max_connections": options.max_connections,
+            "allowed_updates": None if options.allowed_updates is None else list(options.allowed_updates),
+            "drop_pending_updates": options.drop_pending_updates or None,
+        }
+        if options.certificate is not None:
+            params["certificate"] = InputFile(options.certificate, "certificate.pem")
+        params = {name: value for name, value in params.items() if value is not None}
+        fetch = self._new_fetch()
+        self._go(Setting(fetch, now + TIMEOUT))
+        return [Fetch(fetch, "setWebhook", params, TIMEOUT)]
 
     def _go(self, state: State) -> None:
         self.state = TABLE.move(self.state, state)

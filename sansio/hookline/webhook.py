@@ -12,7 +12,7 @@ is said only for an update that was handled, that was given up after `max_attemp
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final, TypeAlias
@@ -59,6 +59,14 @@ State: TypeAlias = "Serving | Stopping | Over"
 TABLE = StateTable("Webhook", {Serving: (Stopping,), Stopping: (Stopping, Over), Over: ()})
 
 
+@frozen
+class Waiting:
+    """A request that was not answered yet: the job it waits for, and when its time is up."""
+
+    job: int
+    until: float
+
+
 @define
 class Delivery:
     """What is known of a run besides its lane: who waits for its end, and what Telegram was told.
@@ -103,8 +111,7 @@ class Webhook:
         self._on_timeout = on_timeout
         self._random = Random(seed)
         self._deliveries: dict[int, Delivery] = {}  # by job
-        self._jobs: dict[int, int] = {}  # the job that each waiting request waits for
-        self._due: deque[tuple[float, int]] = deque()  # when each request's time is up; those answered stay till then
+        self._waiting: OrderedDict[int, Waiting] = OrderedDict()  # by request; the first is due first
         self._handled: OrderedDict[int, None] = OrderedDict()
         self._attempts: OrderedDict[int, int] = OrderedDict()
 
@@ -113,9 +120,7 @@ class Webhook:
     @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
-        while self._due and self._due[0][1] not in self._jobs:
-            self._due.popleft()
-        due = self._due[0][0] if self._due else None
+        due = self._first_due
         if isinstance(self.state, Stopping):
             return self.state.until if due is None else min(due, self.state.until)
         return due
@@ -123,14 +128,15 @@ class Webhook:
     @property
     def reason(self) -> str:
         """Why there is a deadline, in words."""
-        if isinstance(self.state, Stopping):
+        due = self._first_due
+        if isinstance(self.state, Stopping) and (due is None or self.state.until <= due):
             return "the grace time of running handlers ends"
-        return "a request's time is up" if self._jobs else "nothing is awaited"
+        return "nothing is awaited" if due is None else "a request's time is up"
 
     @property
     def waiting_requests(self) -> int:
         """How many requests were not answered yet."""
-        return len(self._jobs)
+        return len(self._waiting)
 
     def screen(self, request: Request) -> Response | None:
         """The rejection that a request's head alone earns, or None. Its body need not have been read."""
@@ -140,7 +146,7 @@ class Webhook:
             return Response(405, (("allow", "POST"), *NO_BODY))
         if self.options.secret_token is not None:
             secrets = values_of(request.headers, "x-telegram-bot-api-secret-token")
-            given = secrets[0].encode("utf-8", "surrogateescape") if len(secrets) == 1 else b""
+            given = secrets[0].encode("utf-8", "surrogatepass") if len(secrets) == 1 else b""
             if not hmac.compare_digest(given, self.options.secret_token.encode()):
                 return Response(401, NO_BODY)
         types = values_of(request.headers, "content-type")
@@ -157,7 +163,7 @@ class Webhook:
 
     def requested(self, request: int, message: Request, now: float) -> list[Effect]:
         """A whole request has come; `request` is the caller's number for it, and not in use."""
-        if request in self._jobs:
+        if request in self._waiting:
             raise LocalProtocolError(f"request {request} was told before and is not answered yet")
         rejection = self.screen(message)
         if rejection is not None:
@@ -180,23 +186,27 @@ class Webhook:
         """The run of a handler has ended. What comes after the end of the whole run is ignored."""
         if isinstance(self.state, Over):
             return []
-        update = self.lanes.job(job).update
-        started = self.lanes.finished(job, now)
-        delivery = self._deliveries.pop(job)
-        self._count(now, handled=True)
+        ended = self.lanes.job(job)
+        if ended.started is None:
+            raise LocalProtocolError(f"job {job} was told as finished before it was asked for")
+        update, delivery = ended.update, self._deliveries.pop(job)
         effects: list[Effect] = []
         if isinstance(outcome, Returned):
             self._remember(update.update_id)
             effects += self._answer(delivery, delivery.held or Response(200, NO_BODY))
         else:
             effects += self._failed(update, delivery, outcome)
-        return effects + started + self._ended_if_drained()
+        if update.update_id in self._handled:
+            effects += self._drop_next_run(update, now)
+        effects += self.lanes.finished(job, now)
+        self._count(now, handled=True)
+        return effects + self._ended_if_drained()
 
     def disconnected(self, request: int, now: float) -> list[Effect]:
         """The client of a request has gone before its answer. The run goes on, and can still be joined."""
-        job = self._jobs.pop(request, None)
-        if job is not None:
-            self._deliveries[job].requests.remove(request)
+        waiting = self._waiting.pop(request, None)
+        if waiting is not None:
+            self._deliveries[waiting.job].requests.remove(request)
         return []
 
     # Commands
@@ -225,7 +235,7 @@ class Webhook:
         delivery.acknowledged = True
         # The newest request is the one that Telegram surely still waits on.
         newest = delivery.requests.pop()
-        del self._jobs[newest]
+        del self._waiting[newest]
         return [Respond(newest, response), *self._answer(delivery, Response(200, NO_BODY))]
 
     def stop(self, now: float) -> list[Effect]:
@@ -243,7 +253,7 @@ class Webhook:
         for job in self.lanes.jobs():
             delivery = self._deliveries[job.number]
             if job.started is None and not delivery.acknowledged:
-                effects += self._drop(job.number, now)
+                effects += self._drop(job.number, self._unavailable(), now)
         return effects + self._ended_if_drained()
 
     # The clock
@@ -251,10 +261,8 @@ class Webhook:
     def tick(self, now: float) -> list[Effect]:
         """Do what is due. Early and repeated ticks do nothing."""
         effects: list[Effect] = []
-        while self._due and self._due[0][0] <= now:
-            _, request = self._due.popleft()
-            if request in self._jobs:
-                effects += self._time_is_up(request, now)
+        while (due := self._first_due) is not None and due <= now:
+            effects += self._time_is_up(next(iter(self._waiting)), now)
         if isinstance(self.state, Stopping):
             if self.state.until <= now:
                 return effects + self._out_of_grace(now)
@@ -268,7 +276,7 @@ class Webhook:
         if update.update_id in self._handled:
             return [Respond(request, Response(200, NO_BODY))]
         job = self.lanes.job_of(update.update_id)
-        if job is not None:
+        if job is not None and not isinstance(self.state, Over):
             delivery = self._deliveries[job]
             if delivery.acknowledged:
                 # Telegram was told 2xx and did not hear it: it is told again, the run goes on.
@@ -291,11 +299,15 @@ class Webhook:
 
     def _attach(self, request: int, job: int, now: float) -> None:
         self._deliveries[job].requests.append(request)
-        self._jobs[request] = job
-        self._due.append((now + self.options.timeout, request))
+        self._waiting[request] = Waiting(job, now + self.options.timeout)
+
+    @property
+    def _first_due(self) -> float | None:
+        """When the time of the oldest waiting request is up; all have the same time, so the oldest is due first."""
+        return next(iter(self._waiting.values())).until if self._waiting else None
 
     def _time_is_up(self, request: int, now: float) -> list[Effect]:
-        job = self._jobs[request]
+        job = self._waiting[request].job
         update = self.lanes.job(job).update
         effects: list[Effect] = []
         decision = self._decide(update, effects)
@@ -305,13 +317,13 @@ class Webhook:
             response, delivery.held = delivery.held or Response(200, NO_BODY), None
             return effects + self._answer(delivery, response)
         text = f"the handler of update {update.update_id} did not end within {self.options.timeout:g} s"
-        del self._jobs[request]
+        del self._waiting[request]
         delivery.requests.remove(request)
         if decision == "cancel":
             effects.append(Report(Verdict.HANDLER_TIMEOUT, f"{text}; it is cancelled", update.update_id))
             effects.append(Throw(request, update.update_id, self.options.timeout))
             if self.lanes.job(job).started is None:
-                return effects + self._throw_all(delivery, update) + self._drop(job, now)
+                return effects + self._throw_all(delivery, update) + self._drop(job, self._unavailable(), now)
             return effects + self.lanes.cancel(job, now)
         text += "; it goes on, and the next request for this update joins it"
         effects.append(Report(Verdict.HANDLER_TIMEOUT, text, update.update_id))
@@ -337,7 +349,7 @@ class Webhook:
         effects: list[Effect] = []
         while delivery.requests:
             request = delivery.requests.pop()
-            del self._jobs[request]
+            del self._waiting[request]
             effects.append(Respond(request, response))
             response = Response(response.status, NO_BODY)
         return effects
@@ -346,7 +358,7 @@ class Webhook:
         effects: list[Effect] = []
         while delivery.requests:
             request = delivery.requests.pop()
-            del self._jobs[request]
+            del self._waiting[request]
             effects.append(Throw(request, update.update_id, self.options.timeout))
         return effects
 
@@ -358,12 +370,13 @@ class Webhook:
         if isinstance(outcome, Raised):
             text = f"the handler of {name} raised {outcome.summary}"
             effects.append(Report(Verdict.HANDLER_FAILED, text, update.update_id, outcome.traceback))
+        if delivery.acknowledged:
+            self._attempts.pop(update.update_id, None)
+            text = f"{name} failed after Telegram was told that it was delivered; it will not be sent again"
+            return [*effects, Report(Verdict.LOST, text, update.update_id, update.raw)]
         if isinstance(self.state, Stopping) and not isinstance(outcome, Raised):
             return effects + self._answer(delivery, self._unavailable())
         attempts = self._attempts.pop(update.update_id, 0) + 1
-        if delivery.acknowledged:
-            text = f"{name} failed after Telegram was told that it was delivered; it will not be sent again"
-            return [*effects, Report(Verdict.LOST, text, update.update_id, update.raw)]
         if attempts >= self.options.max_attempts:
             self._remember(update.update_id)
             text = f"{name} is given up after {attempts} failed runs, so that its chat can go on"
@@ -380,10 +393,18 @@ class Webhook:
         while len(self._handled) > self.options.remember:
             self._handled.popitem(last=False)
 
-    def _drop(self, job: int, now: float) -> list[Effect]:
-        """Forget a job that has not begun; Telegram sends its update again."""
-        delivery = self._deliveries.pop(job)
-        return self._answer(delivery, self._unavailable()) + self.lanes.cancel(job, now)
+    def _drop_next_run(self, update: Update, now: float) -> list[Effect]:
+        """Forget the run that a redelivery asked for while the one before, now known, was being cancelled."""
+        job = self.lanes.job_of(update.update_id)
+        if job is None or self.lanes.job(job).started is not None:
+            return []
+        return self._drop(job, Response(200, NO_BODY), now)
+
+    def _drop(self, job: int, response: Response, now: float) -> list[Effect]:
+        """Forget a job that has not begun, and answer what waits for it."""
+        effects = self._answer(self._deliveries.pop(job), response) + self.lanes.cancel(job, now)
+        self._count(now)
+        return effects
 
     def _unavailable(self) -> Response:
         return Response(503, (("retry-after", str(self.options.retry_after)), *NO_BODY))
@@ -393,7 +414,10 @@ class Webhook:
 
     def _read(self, raw: Any, effects: list[Effect]) -> Update | str:
         try:
-            return read_update(raw, self._lane)
+            update = read_update(raw, self._lane)
+            if isinstance(update, Update):
+                hash(update.lane)
+            return update
         except Exception as error:  # the program's own lane function: anything may come out of it
             update = read_update(raw)
             if isinstance(update, Update):
