@@ -81,7 +81,7 @@ class Commands(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             raise Failure(f"{where}{error.strerror or error}") from None
         except ModuleNotFoundError as error:
-            extra = EXTRAS.get(error.name or "")
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
             if extra is None:
                 raise
             raise Failure(f"this needs the extra {extra!r}: pip install 'hookline[{extra}]'") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from attrs import define
+from attrs import define, evolve
 
 from hookline.effects import Close, Connect, Effect, Ended, Respond
 from hookline.http import Response
@@ -115,10 +115,10 @@ class SimulatedServer:
             if isinstance(event, Complete) and link.post is not None:
                 assert isinstance(event.message, Response)
                 post, link.post = link.post, None
-                reusable = link.http.reusable
-                effects += self._carry(self.telegram.posted(post.post, event.message, now), now)
-                if not reusable and connection in self._links:
-                    effects += [*self._lost(connection, None, now), Close(connection)]
+                response = event.message
+                if not link.http.reusable:  # HTTP/1.0 says it without a header (4.1)
+                    response = evolve(response, headers=(*response.headers, ("connection", "close")))
+                effects += self._carry(self.telegram.posted(post.post, response, now), now)
         return effects
 
     def disconnected(self, connection: int, reason: str, now: float) -> list[Effect]:
