@@ -75,6 +75,7 @@ class Link(asyncio.Protocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self.file: BinaryIO | None = None
+        self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -82,6 +83,9 @@ class Link(asyncio.Protocol):
         sock: socket.socket | None = transport.get_extra_info("socket")
         if sock is not None:
             common.tune(sock)
+        if self.run.ended.done():
+            transport.abort()
+            return
         self.run.links[self.connection] = self
         if self.accepted:
             self.run.tell(self.run.machine.accepted, self.connection)
@@ -97,6 +101,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.run.links.pop(self.connection, None)
+        self.run.leaving.discard(self)
+        self.gone.set()
         self.writable.set()
         if self.file is not None:
             self.file.close()
@@ -118,6 +124,7 @@ class Run:
         self.tls = tls
         self.loop = asyncio.get_running_loop()
         self.links: dict[int, Link] = {}
+        self.leaving: set[Link] = set()
         self.ended: asyncio.Future[str | None] = self.loop.create_future()
         self.calls: dict[int, asyncio.Future[CallOutcome]] = {}
         self.sinks: dict[int, Callable[[bytes], object]] = {}
@@ -206,6 +213,7 @@ class Run:
             connecting.cancel()
         link = self.links.pop(effect.connection, None)
         if link is not None and link.transport is not None:
+            self.leaving.add(link)
             link.transport.close()
 
     def _pull(self, effect: Pull) -> None:
@@ -289,14 +297,25 @@ class Run:
             left = [*self._jobs.values(), *self._connecting.values(), *self._pulls]
             for task in left:
                 task.cancel()
-            for link in list(self.links.values()):
-                if link.transport is not None:
-                    link.transport.abort()
             if left:
                 await asyncio.wait(left, timeout=common.CANCEL_PATIENCE)
-            await asyncio.sleep(0)  # closed transports say so in the next round of the loop
+            await self._leave()
         if failure is not None:
             raise RunFailed(failure)
+
+    async def _leave(self) -> None:
+        """Let what was said last go out, for a while, and cut all connections off then."""
+        if self.leaving:
+            gone = [asyncio.ensure_future(link.gone.wait()) for link in self.leaving]
+            _, waiting = await asyncio.wait(gone, timeout=common.CANCEL_PATIENCE)
+            for task in waiting:
+                task.cancel()
+        cut = [*self.links.values(), *self.leaving]
+        for link in cut:
+            if link.transport is not None:
+                link.transport.abort()
+        for link in cut:
+            await link.gone.wait()
 
 
 class Api:

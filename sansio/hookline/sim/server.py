@@ -85,6 +85,8 @@ class SimulatedServer:
 
     def accepted(self, connection: int, now: float) -> list[Effect]:
         """A client has connected."""
+        if self._over:
+            return [Close(connection)]
         return self._clients(self._server.accepted(connection, now), now)
 
     def connected(self, connection: int, now: float) -> list[Effect]:
