@@ -16,16 +16,20 @@ from hookline.errors import (
     NetworkError,
     OptionError,
     RunFailed,
+    StoreError,
     WebhookTimeout,
 )
 from hookline.http import Request, Response
+from hookline.inbox import Inbox
 from hookline.lanes import Lanes
-from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions
+from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
 from hookline.outcomes import REPLIED, Cancelled, Raised, Refused, Replied, Result, Returned, Unreachable
 from hookline.polling import Polling, Progress
 from hookline.registration import Registration
+from hookline.storing_webhook import StoringWebhook
 from hookline.updates import LaneKey, Update, default_lane, read_update
 from hookline.webhook import Webhook
+from hookline.working import Working
 
 __all__ = [
     "REPLIED",
@@ -37,6 +41,7 @@ __all__ = [
     "Endpoint",
     "HooklineError",
     "HttpLimits",
+    "Inbox",
     "InputFile",
     "LaneKey",
     "Lanes",
@@ -56,12 +61,16 @@ __all__ = [
     "Returned",
     "RunFailed",
     "SetWebhookOptions",
+    "StoreError",
+    "StoringWebhook",
     "Token",
     "Unreachable",
     "Update",
     "Webhook",
     "WebhookOptions",
     "WebhookTimeout",
+    "WorkOptions",
+    "Working",
     "decode_answer",
     "default_lane",
     "encode_call",

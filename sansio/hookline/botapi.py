@@ -137,26 +137,18 @@ def with_stream_ids(params: Mapping[str, Any], register: Callable[[Any], StreamI
             return [replace(inner) for inner in value]
         return value
 
-    return {name: replace(value) for name, value in params.items()}
+    try:
+        return {name: replace(value) for name, value in params.items()}
+    except RecursionError:
+        raise LocalProtocolError("a parameter is nested too deep") from None
 
 
-def sends_once(params: Mapping[str, Any]) -> bool:
-    """Whether the call carries a stream, which cannot be read again for another try."""
-    found: list[StreamId] = []
+def sends_once(method: str, params: Mapping[str, Any]) -> bool:
+    """Whether the call carries a stream, which cannot be read again for another try.
 
-    def note(value: Any) -> None:
-        if isinstance(value, InputFile):
-            if isinstance(value.source, StreamId):
-                found.append(value.source)
-        elif isinstance(value, Mapping):
-            for inner in value.values():
-                note(inner)
-        elif isinstance(value, (list, tuple)):
-            for inner in value:
-                note(inner)
-
-    note(params)
-    return bool(found)
+    Errors: LocalProtocolError for a parameter that can't be sent.
+    """
+    return _has_stream(_split(method, params)[1])
 
 
 def encode_call(endpoint: Endpoint, method: str, params: Mapping[str, Any], random: Random) -> Request:
@@ -209,10 +201,16 @@ def may_reply(method: str) -> bool:
 
 
 def encode_reply(method: str, params: Mapping[str, Any], random: Random) -> Response | None:
-    """The webhook's response that carries a call; None if it can't travel so: too big, or a parameter named method."""
+    """The webhook's response that carries a call; None if it can't travel so.
+
+    It can't if it is too big, has a parameter named method, or carries an open stream: such a call is over at once, so
+    the program may close the stream before it was read.
+    """
     if "method" in params:
         return None
     values, files = _split(method, params)
+    if _has_stream(files):
+        return None
     values.insert(0, ("method", method))
     if not files:
         data = _json(method, dict(values))
@@ -256,6 +254,10 @@ def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]
                 f"{method}: the file {name!r} must be a path or bytes here; only a driver's Api takes an open stream"
             )
     return values, files
+
+
+def _has_stream(files: list[tuple[str, InputFile]]) -> bool:
+    return any(isinstance(file.source, StreamId) for _, file in files)
 
 
 def _json(method: str, value: Any) -> bytes:

@@ -81,14 +81,21 @@ class Calls:
         """How many calls have not ended."""
         return len(self._calls)
 
+    def knows(self, call: int) -> bool:
+        """Whether the call is under way, so that its number is in use."""
+        return call in self._calls
+
     def call(
         self, call: int, method: str, params: Mapping[str, Any], now: float, timeout: float | None = None
     ) -> list[Effect]:
-        """Make a call; `call` is the caller's number for it, and not in use. `timeout` is for all its tries."""
+        """Make a call; `call` is the caller's number for it, and not in use. `timeout` is for all its tries.
+
+        Errors: LocalProtocolError for a number that is in use, or a parameter that can't be sent.
+        """
         if call in self._calls:
             raise LocalProtocolError(f"call {call} is under way already")
         deadline = now + (self.options.timeout if timeout is None else timeout)
-        waits = 0 if sends_once(params) else self.options.flood_waits
+        waits = 0 if sends_once(method, params) else self.options.flood_waits
         fetch = self._new_fetch(call)
         self._calls[call] = Call(method, params, deadline, waits, InFlight(fetch))
         self._timers.set(call, deadline)

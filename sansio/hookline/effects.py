@@ -9,18 +9,27 @@ effect, and takes `now` last. Effects carry all their data: plain values and ids
     Close     closes a connection          answered by nothing; telling `disconnected` is allowed
     Handle    runs the handler             answered by `finished`
     Cancel    cancels that run             answered by `finished`, as the run itself
+    Open      opens the inbox              answered by `opened` or `open_failed`
+    Store     keeps updates in it          answered by `stored` or `store_failed`
+    Mark      notes what became of one     answered by `marked` or `mark_failed`
+    Release   gives waiting ones back      -
     Resolve   ends a call of the program   -
     Receive   a piece of a download        -
     Report    something is wrong           -
     Log       something happened           -
     Ended     the run is over              -
 
-The parts of the machine that know no sockets (`Polling`, `Webhook`, `Calls`) ask for whole exchanges instead:
+What knows no sockets asks for whole exchanges instead. Of the parts of the machine (`Polling`, `Webhook`, `Calls`):
 
     Fetch     makes a call of the Bot API  answered by `fetched`
     Abandon   gives a fetch up             `fetched` may still be told, and is ignored
     Respond   answers a webhook's request  -
     Throw     answers it by WebhookTimeout -
+
+And of a `Bot` with a server or a client of the program's own, besides Respond and Throw:
+
+    Transmit  sends an HTTP request        answered by `responded` or `transmit_failed`
+    Recall    gives that up                either may still be told, and is ignored
 """
 
 from __future__ import annotations
@@ -31,7 +40,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from hookline.http import Response, Source
+from hookline.http import Request, Response, Source
 from hookline.outcomes import CallOutcome
 from hookline.updates import Update
 
@@ -89,6 +98,67 @@ class Cancel:
     job: int
 
 
+class Status(Enum):
+    """Where an update is that an inbox has. The value says what that means."""
+
+    WAITING = "it is to be handled"
+    RUNNING = "its handler runs"
+    DONE = "it was handled; its id stays known for a while, so that it is not handled again"
+    FAILED = "it was given up; it stays until it is tried again or removed by hand"
+
+
+@frozen
+class Open:
+    """Open the inbox; `opened` says what was in it, waiting or running, the oldest first.
+
+    Nothing that is to be stored meanwhile is answered before that.
+    """
+
+
+@frozen
+class Store:
+    """Keep these updates in the inbox, all or none, such that they outlast the process if the inbox is durable.
+
+    `stored` names those that are to be handled here and now, by their ids: the ones that the inbox had not known
+    before, or none if it is shared by many processes. `store_failed` says that none is kept.
+    """
+
+    store: int
+    updates: tuple[Update, ...]
+
+
+@frozen
+class Mark:
+    """Note in the inbox where an update is now. Marks and stores are carried out in order.
+
+    runs: how often its handler was begun. error: how the last of them failed; None leaves what was there.
+    """
+
+    mark: int
+    update_id: int
+    status: Status
+    runs: int
+    error: str | None = None
+
+
+@frozen
+class Release:
+    """Give these, which wait, back to an inbox that is shared; whoever else works on it may have them.
+
+    It comes once, at a stop: nothing more is wanted. What runs goes back when its end is marked, or the run has ended.
+    """
+
+    update_ids: tuple[int, ...]
+
+
+@frozen
+class Kept:
+    """An update that an inbox hands over, waiting or running: when it is opened, or later. The oldest comes first."""
+
+    update: Update
+    runs: int = 0
+
+
 @frozen
 class Fetch:
     """Make the call `method` of the Bot API and tell its outcome; at most `timeout` seconds may pass."""
@@ -102,6 +172,21 @@ class Fetch:
 @frozen
 class Abandon:
     """Nobody waits for this fetch any more: close what carries it."""
+
+    fetch: int
+
+
+@frozen
+class Transmit:
+    """Send an HTTP request by the program's own client; answered by `responded` or `transmit_failed`."""
+
+    fetch: int
+    request: Request
+
+
+@frozen
+class Recall:
+    """Nobody waits for the response to this `Transmit` any more."""
 
     fetch: int
 
@@ -154,6 +239,7 @@ class Verdict(Enum):
     FLOOD = "flood"
     HELD_BACK = "held back"
     POLICY_FAILED = "policy failed"
+    NOT_STORED = "not stored"
 
 
 @frozen
@@ -179,13 +265,14 @@ class Log:
 
 @frozen
 class Ended:
-    """The run is over; `failure` says why where it was not asked for. No effect follows."""
+    """The run is over; `failure` says why where it was not asked for. No effect follows, unless more is asked of it."""
 
     failure: str | None = None
 
 
 Effect: TypeAlias = (
-    "Connect | Send | Pull | Close | Handle | Cancel | Resolve | Receive | Report | Log | Ended "
-    "| Fetch | Abandon | Respond | Throw"
+    "Connect | Send | Pull | Close | Handle | Cancel | Open | Store | Mark | Release | Resolve | Receive | Report "
+    "| Log | Ended | Fetch | Abandon | Transmit | Recall | Respond | Throw"
 )
-"""Every effect there is. A driver of `Bot` meets all but Fetch, Abandon, Respond and Throw."""
+"""Every effect there is. A driver of `Bot` meets all but Fetch and Abandon; Respond and Throw only if it tells requests
+as values, Transmit and Recall only with `ApiOptions.own_client`, and then neither Connect nor Pull."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 
 class HooklineError(Exception):
-    """The base of all exceptions of hookline."""
+    """The base of all exceptions of hookline. transient: it may be gone when the same is tried again later."""
+
+    transient: bool = False
 
 
 class LocalProtocolError(HooklineError, RuntimeError):
@@ -21,6 +23,10 @@ class OptionError(HooklineError, ValueError):
 
 class RunFailed(HooklineError):
     """A run ended by itself, and not by a stop: a revoked token, a webhook that is set, a conflict that lasted."""
+
+
+class StoreError(HooklineError):
+    """An inbox cannot be opened: what is wrong with its file, and what to do."""
 
 
 class WebhookTimeout(HooklineError, TimeoutError):
@@ -59,6 +65,11 @@ class ApiError(HooklineError):
         self.retry_after = retry_after
         self.migrate_to_chat_id = migrate_to_chat_id
 
+    @property
+    def transient(self) -> bool:  # type: ignore[override]
+        """Whether Telegram is in trouble, or has enough of this bot for a while, or does not accept its token."""
+        return self.code in (401, 429) or self.code >= 500
+
     def __str__(self) -> str:
         return f"{self.method}: {self.code} {self.description}"
 
@@ -68,6 +79,8 @@ class NetworkError(HooklineError):
 
     Telegram may or may not have carried the call out: the Bot API has no key by which a repeated call is recognised.
     """
+
+    transient = True
 
     def __init__(self, method: str, reason: str) -> None:
         super().__init__(method, reason)

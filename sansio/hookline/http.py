@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 Headers: TypeAlias = "tuple[tuple[str, str], ...]"
 """Name and value pairs in their order; names in lower case."""
@@ -29,7 +29,7 @@ Source: TypeAlias = "PurePath | StreamId"
 Body: TypeAlias = "tuple[bytes | Source, ...]"
 """A message's body: pieces to be sent one after the other. Sources are read while they are sent, never whole."""
 
-_TOKEN_IN_PATH = re.compile(r"(/bot\d+:)[^/]+")
+_TOKEN_IN_PATH = re.compile(r"(/bot\d+:|\d+:(?=[A-Za-z0-9_-]{24}))[^/]+")
 
 
 def without_token(text: str) -> str:
@@ -75,6 +75,18 @@ def body_bytes(body: Body) -> bytes:
     return b"".join(piece for piece in body if isinstance(piece, bytes))
 
 
+def is_in_memory(body: Body) -> bool:
+    """Whether nothing of a body is to be read from files."""
+    return all(isinstance(piece, bytes) for piece in body)
+
+
 def lower_names(headers: Iterable[tuple[str, str]]) -> Headers:
     """Headers as the machine wants them, from pairs in any case."""
     return tuple((name.lower(), value) for name, value in headers)
+
+
+def with_body(request: Request, body: bytes) -> Request:
+    """A request whose body was read to its end: its length is known now."""
+    framing = ("transfer-encoding", "content-length")
+    headers = [(name, value) for name, value in request.headers if name not in framing]
+    return evolve(request, headers=(*headers, ("content-length", str(len(body)))), body=(body,))

@@ -9,6 +9,7 @@ when the one before has left.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +23,9 @@ from hookline.http import Body, Headers, Request, Response, Source
 PULL_SIZE: Final = 65_536
 MAX_HEAD: Final = 65_536
 """Bytes of a response's head."""
+
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+"""What h11 takes for the end of a head."""
 
 _REASONS: Final = {
     200: b"OK",
@@ -77,6 +81,7 @@ class _Connection:
     def __init__(self, connection: int, role: type[h11.CLIENT] | type[h11.SERVER], max_head: int) -> None:
         self.connection = connection
         self._h11 = h11.Connection(role, max_incomplete_event_size=max_head)
+        self._max_head = max_head
         self._out: deque[bytes | Source] = deque()
         self._pulling: Source | None = None
         self._body: list[bytes] = []
@@ -106,10 +111,31 @@ class _Connection:
             piece = self._out.popleft()
             if not isinstance(piece, bytes):
                 self._pulling = piece
-                return [Send(self.connection, bytes(ready)), Pull(self.connection, piece, PULL_SIZE)]
+                return [*self._ready(ready), Pull(self.connection, piece, PULL_SIZE)]
             ready += self._h11.send(h11.Data(data=piece)) or b""
         ready += self._h11.send(h11.EndOfMessage()) or b""
+        return self._ready(ready)
+
+    def _ready(self, ready: bytearray) -> list[Effect]:
         return [Send(self.connection, bytes(ready))] if ready else []
+
+    def _next_event(self) -> Any:
+        """h11's next event. What is too large is refused however it comes; h11 counts only what comes in parts."""
+        waiting = self._h11.trailing_data[0]
+        if len(waiting) <= self._max_head:
+            return self._h11.next_event()
+        head_comes = self._h11.their_state in (h11.IDLE, h11.SEND_RESPONSE) and waiting[0] > 0x20  # else h11 refuses it
+        if head_comes and not _BLANK_LINE.search(waiting, 0, self._max_head):
+            raise h11.RemoteProtocolError("its head is too large", error_status_hint=431)
+        event = self._h11.next_event()
+        if isinstance(event, h11.EndOfMessage) and len(waiting) - self._buffered > self._max_head:
+            raise h11.RemoteProtocolError("its trailer is too large", error_status_hint=431)
+        return event
+
+    @property
+    def _buffered(self) -> int:
+        """Bytes that have come and are not part of an event yet."""
+        return len(self._h11.trailing_data[0])
 
     def _add(self, data: bytes, limit: int) -> bool:
         """Keep a part of a body, if there is still room for it."""
@@ -131,37 +157,42 @@ class ServerConnection(_Connection):
     def __init__(self, connection: int, *, max_head: int, max_body: int) -> None:
         super().__init__(connection, h11.SERVER, max_head)
         self._max_body = max_body
-        self._max_head = max_head
         self._request: Request | None = None
 
     @property
     def idle(self) -> bool:
         """Whether no request has begun to come, and none waits for its answer."""
-        return self._h11.states[h11.CLIENT] is h11.IDLE and not self._h11.trailing_data[0]
+        return self._h11.states[h11.CLIENT] is h11.IDLE and not self._buffered
 
     @property
     def reading_body(self) -> bool:
         """Whether a head has come, and its body has not."""
         return self._h11.states[h11.CLIENT] is h11.SEND_BODY
 
+    @property
+    def ended(self) -> bool:
+        """Whether the client sends no more."""
+        return self._h11.trailing_data[1]
+
     def received(self, data: bytes) -> list[Event]:
         """Bytes have come; empty bytes say that the client sends no more."""
-        early = self._h11.states[h11.CLIENT] in (h11.DONE, h11.MUST_CLOSE)
-        if early and len(self._h11.trailing_data[0]) + len(data) > self._max_head + self._max_body:
+        last = (h11.MUST_CLOSE, h11.CLOSED)
+        if self._h11.states[h11.CLIENT] in last or self.ended:
+            return []  # what follows a client's last request, or its end, is not read
+        self._h11.receive_data(data)
+        events = self.next_events()
+        paused = self._h11.states[h11.CLIENT] not in (h11.IDLE, h11.SEND_BODY, h11.ERROR, *last)
+        if paused and self._buffered > self._max_head + self._max_body:
             # The next request of a client that does not wait for answers is kept, but not without a limit.
-            return [Broken("it sends requests without waiting for answers")]
-        try:
-            self._h11.receive_data(data)
-        except h11.ProtocolError as error:
-            return [Broken(_words(error))]
-        return self.next_events()
+            events.append(Broken("it sends requests without waiting for answers"))
+        return events
 
     def next_events(self) -> list[Event]:
         """What came meanwhile: called after a response, for a request that was sent early."""
         events: list[Event] = []
-        while True:
+        while self._h11.states[h11.CLIENT] not in (h11.MUST_CLOSE, h11.CLOSED):
             try:
-                event = self._h11.next_event()
+                event = self._next_event()
             except h11.RemoteProtocolError as error:
                 events.append(Broken(_words(error), error.error_status_hint))
                 return events
@@ -169,8 +200,9 @@ class ServerConnection(_Connection):
                 if event.http_version not in (b"1.0", b"1.1"):
                     events.append(Broken("it is of another version of HTTP", 505))
                     return events
-                if _head_size(event) > self._max_head:  # h11 counts only what comes in more than one piece
-                    events.append(Broken("its head is too large", 431))
+                if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+                    # A proxy before us may have taken the other for the body's end (RFC 9112, 6.1).
+                    events.append(Broken("it has both Content-Length and Transfer-Encoding"))
                     return events
                 self._request = _request(event)
                 events.append(Head(self._request))
@@ -185,6 +217,7 @@ class ServerConnection(_Connection):
                 events.append(Complete(Request(request.method, request.target, request.headers, body)))
             else:  # NEED_DATA, PAUSED or ConnectionClosed
                 return events
+        return events
 
     def expects_continue(self) -> bytes:
         """The interim answer for a client that asks whether to send its body; empty for all others."""
@@ -235,21 +268,27 @@ class ClientConnection(_Connection):
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow; true once after each whole answer."""
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+        """Whether another request may follow; true once after each whole answer.
+
+        Not after an answer with more behind it, which would be taken for the next one, nor with the end behind it.
+        """
+        done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+        if done and self._h11.trailing_data == (b"", False):
             self._h11.start_next_cycle()
             return True
         return False
 
     def received(self, data: bytes) -> list[Event]:
         """Bytes have come; empty bytes say that the server sends no more."""
+        if self._h11.states[h11.SERVER] in (h11.MUST_CLOSE, h11.CLOSED):
+            return []  # what follows a server's last answer is not read
         if data:
             self.answered = True
         events: list[Event] = []
         try:
             self._h11.receive_data(data)
             while True:
-                event: Any = self._h11.next_event()
+                event = self._next_event()
                 if isinstance(event, h11.Response):
                     self._response = Response(event.status_code, _headers(event))
                     events.append(Head(self._response))
@@ -268,10 +307,6 @@ class ClientConnection(_Connection):
         except h11.RemoteProtocolError as error:
             events.append(Broken(f"the answer is not HTTP/1.1: {_words(error)}"))
             return events
-
-
-def _head_size(event: h11.Request) -> int:
-    return len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers)
 
 
 def _words(error: h11.ProtocolError) -> str:

@@ -8,32 +8,34 @@ that keeps it right: a lane is free only when the run before was told as finishe
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, auto
+from enum import Enum
 from heapq import heappop, heappush
 
 from attrs import define
 
-from hookline.effects import Cancel, Effect, Handle
+from hookline.effects import Cancel, Effect, Handle, Log
 from hookline.errors import LocalProtocolError
 from hookline.states import StateTable
-from hookline.updates import LaneKey, Update
+from hookline.updates import LaneKey, Update, named
 
 
 class JobState(Enum):
-    """The life of one run of a handler."""
+    """The life of one run of a handler. The value says what a state means."""
 
-    WAITING = auto()
-    RUNNING = auto()
-    CANCELLING = auto()
-    ENDED = auto()
+    WAITING = "its turn has not come"
+    RUNNING = "the handler runs"
+    CANCELLING = "the handler runs, and was told to end; nothing joins it any more"
+    HELD = "the handler has ended, and the lane is not free yet"
+    ENDED = "the handler has ended, or never began"
 
 
 TABLE = StateTable(
     "Lanes",
     {
         JobState.WAITING: (JobState.RUNNING, JobState.ENDED),
-        JobState.RUNNING: (JobState.CANCELLING, JobState.ENDED),
+        JobState.RUNNING: (JobState.CANCELLING, JobState.HELD, JobState.ENDED),
         JobState.CANCELLING: (JobState.ENDED,),
+        JobState.HELD: (JobState.ENDED,),
         JobState.ENDED: (),
     },
 )
@@ -92,14 +94,21 @@ class Lanes:
         """All that wait or run, the oldest first."""
         return list(self._jobs.values())
 
+    def last_work(self, grace: float, waiting: str) -> list[Log]:
+        """What a stop says first, if there is anything that it waits for; waiting: what becomes of what waits."""
+        running = [job.update.update_id for job in self.jobs() if job.state in (JobState.RUNNING, JobState.CANCELLING)]
+        said = []
+        if running:
+            said.append(f"{len(running)} running, with {grace:g} s to end ({named(running)})")
+        if self.waiting:
+            said.append(f"{self.waiting} waiting, {waiting}")
+        return [Log(f"stopping: {'; '.join(said)}")] if said else []
+
     # Facts and commands
 
     def add(self, update: Update, now: float) -> tuple[int, list[Effect]]:
         """The update's new job, and what may run now."""
-        job = Job(self._next_job, update)
-        self._next_job += 1
-        self._jobs[job.number] = job
-        self._by_update[update.update_id] = job.number
+        job = self._new(update)
         lane = self._lanes.get(update.lane)
         if lane is None:
             self._lanes[update.lane] = deque((job,))
@@ -110,15 +119,30 @@ class Lanes:
 
     def finished(self, number: int, now: float) -> list[Effect]:
         """The job has ended, however it did: its lane is free. Returns what may run now."""
-        job = self.job(number)
-        if job.state is JobState.WAITING:
-            raise LocalProtocolError(f"job {number} was told as finished before it was asked for")
-        self.running -= 1
+        job = self._begun(number)
+        if job.state is not JobState.HELD:
+            self.running -= 1
         self._end(job)
         lane = self._lanes[job.update.lane]
         lane.popleft()
         self._open(job.update.lane, lane)
         return self._start(now)
+
+    def held(self, number: int, now: float) -> list[Effect]:
+        """The handler has ended, and its lane is kept: others may run, but nothing of that lane before `finished`."""
+        job = self._begun(number)
+        job.state = TABLE.move(job.state, JobState.HELD)
+        self.running -= 1
+        return self._start(now)
+
+    def again(self, number: int, now: float) -> tuple[int, list[Effect]]:
+        """Run the update of a held job once more, as the first of its lane: its new job, and what may run now."""
+        job = self._begun(number)
+        self._end(job)
+        fresh = self._new(job.update)
+        self._lanes[job.update.lane][0] = fresh
+        heappush(self._ready, fresh.number)
+        return fresh.number, self._start(now)
 
     def cancel(self, number: int, now: float) -> list[Effect]:
         """Cancel a job: one that waits is forgotten at once, one that runs keeps its lane until it is finished.
@@ -129,13 +153,26 @@ class Lanes:
         if job.state is JobState.WAITING:
             self._forget(job)
             return self._start(now)
-        if job.state is JobState.CANCELLING:
+        if job.state is not JobState.RUNNING:
             return []
         job.state = TABLE.move(job.state, JobState.CANCELLING)
         self._unjoin(job)
         return [Cancel(number)]
 
-    # The only places that change a job's state besides `cancel`
+    def _new(self, update: Update) -> Job:
+        job = Job(self._next_job, update)
+        self._next_job += 1
+        self._jobs[job.number] = job
+        self._by_update[update.update_id] = job.number
+        return job
+
+    def _begun(self, number: int) -> Job:
+        job = self.job(number)
+        if job.state is JobState.WAITING:
+            raise LocalProtocolError(f"job {number} was told as finished before it was asked for")
+        return job
+
+    # The only places that change a job's state besides `held` and `cancel`
 
     def _start(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -156,6 +193,8 @@ class Lanes:
         lane.remove(job)
         if was_head:
             self._open(job.update.lane, lane)
+        if len(self._ready) > 2 * len(self._lanes):  # mostly jobs that are gone
+            self._ready = sorted(ready for ready in self._ready if ready in self._jobs)
 
     def _end(self, job: Job) -> None:
         job.state = TABLE.move(job.state, JobState.ENDED)

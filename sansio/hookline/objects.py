@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
-from cattrs import Converter
-from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 T = TypeVar("T")
 
@@ -44,33 +46,47 @@ class ResponseParameters:
     migrate_to_chat_id: int | None = None
 
 
-_converter = Converter(detailed_validation=False)
+def structure(value: Any, cls: type[T]) -> T:
+    """`value`, plain JSON values, as one of the classes above. ValueError if it has not their shape."""
+    from cattrs.errors import BaseValidationError, StructureHandlerNotFoundError
+
+    try:
+        return _converter().structure(value, cls)
+    except (BaseValidationError, StructureHandlerNotFoundError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a {cls.__name__}: {error}") from None
 
 
-@_converter.register_structure_hook
+@cache
+def _converter() -> Converter:
+    """Made when it is first needed, since importing cattrs would be a fifth of importing hookline."""
+    from cattrs import Converter
+
+    converter = Converter(detailed_validation=False)
+    for hook in (_strict_int, _strict_str, _strict_bool):
+        converter.register_structure_hook(hook)
+    converter.register_structure_hook_func(lambda kind: kind == list[str], _strict_names)
+    return converter
+
+
 def _strict_int(value: Any, _: Any) -> int:
     if type(value) is not int:
         raise ValueError(f"{value!r} is no integer")
     return value
 
 
-@_converter.register_structure_hook
 def _strict_str(value: Any, _: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no string")
     return value
 
 
-@_converter.register_structure_hook
 def _strict_bool(value: Any, _: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{value!r} is no boolean")
     return value
 
 
-def structure(value: Any, cls: type[T]) -> T:
-    """`value`, plain JSON values, as one of the classes above. ValueError if it has not their shape."""
-    try:
-        return _converter.structure(value, cls)
-    except (BaseValidationError, StructureHandlerNotFoundError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a {cls.__name__}: {error}") from None
+def _strict_names(value: Any, _: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is no list")
+    return [_strict_str(name, str) for name in value]

@@ -14,12 +14,19 @@ from hookline.errors import OptionError
 
 OnTimeout: TypeAlias = "Literal['throw', 'return', 'cancel']"
 OnError: TypeAlias = "Literal['pass', 'stop']"
-Confirm: TypeAlias = "Literal['handled', 'received']"
+Confirm: TypeAlias = "Literal['handled', 'received', 'stored']"
+WebhookConfirm: TypeAlias = "Literal['handled', 'stored']"
 
 _Validator: TypeAlias = "Callable[[Any, Attribute[Any], Any], None]"
 
 TELEGRAM_TIMEOUT = 60.0
 """Telegram gives a webhook this long to answer (telegram-server.md, 4.5)."""
+
+NOT_AFTER_THE_ANSWER = (
+    "this host freezes or ends the process once it has answered, and a handler that goes on is lost with it, after "
+    "Telegram was told that its update was delivered"
+)
+"""Why nothing is said to be delivered before its handler has ended, where `WebhookOptions.freezes`."""
 
 _SECRET_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
@@ -38,7 +45,9 @@ def _number(low: float, high: float, *, whole: bool = False, above: bool = False
     return check
 
 
-def _one_of(*names: str) -> _Validator:
+def one_of(*names: str) -> _Validator:
+    """Checks for one of these names."""
+
     def check(_: Any, attribute: Attribute[Any], value: Any) -> None:
         if value not in names:
             raise OptionError(f"{attribute.name} must be one of {', '.join(names)}, not {value!r}")
@@ -52,7 +61,10 @@ def _update_kinds(value: Any) -> tuple[str, ...] | None:
         return value
     if isinstance(value, str):
         raise OptionError(f"allowed_updates must be a list of names of updates, not the one string {value!r}")
-    return tuple(value)
+    try:
+        return tuple(value)
+    except TypeError:
+        raise OptionError(f"allowed_updates must be a list of names of updates, not {value!r}") from None
 
 
 def _are_update_kinds(_: Any, attribute: Attribute[Any], value: Any) -> None:
@@ -94,9 +106,12 @@ class PollingOptions:
     drop_pending_updates: forget at the start what waits at Telegram.
     concurrency: this many lanes at once; 1 handles one update at a time, in order.
     confirm: "handled" confirms an update when its handler has ended, so a crash repeats some and loses none;
-        "received" confirms it on receipt, so a crash loses what was not handled yet.
-    on_error: after a handler raised, "pass" goes on (the update counts as handled), "stop" ends the run with it
-        unconfirmed.
+        "received" confirms it on receipt, so a crash loses what was not handled yet; "stored" confirms it when the
+        inbox has it, and what the inbox has is handled whatever crashes.
+    max_waiting: with "stored", updates that may wait for their turn; past it nothing is fetched.
+    max_attempts: with "stored", failed runs of one update after which it is given up.
+    on_error: with the others, after a handler raised, "pass" goes on (the update counts as handled), "stop" ends the
+        run with it unconfirmed.
     grace: how long handlers may go on after a stop.
     conflict_grace: how long another poller of the same bot is waited out before the run ends.
     """
@@ -106,10 +121,19 @@ class PollingOptions:
     allowed_updates: tuple[str, ...] | None = field(default=None, converter=_update_kinds, validator=_are_update_kinds)
     drop_pending_updates: bool = field(default=False, validator=_is_flag)
     concurrency: int = field(default=1, validator=_number(1, 10_000, whole=True))
-    confirm: Confirm = field(default="handled", validator=_one_of("handled", "received"))
-    on_error: OnError = field(default="pass", validator=_one_of("pass", "stop"))
+    confirm: Confirm = field(default="handled", validator=one_of("handled", "received", "stored"))
+    max_waiting: int = field(default=1_000, validator=_number(1, 1_000_000, whole=True))
+    max_attempts: int = field(default=5, validator=_number(1, 1_000, whole=True))
+    on_error: OnError = field(default="pass", validator=one_of("pass", "stop"))
     grace: float = field(default=20.0, validator=_number(0, 86_400))
     conflict_grace: float = field(default=60.0, validator=_number(0, 86_400))
+
+    @on_error.validator
+    def _is_one_way(self, _: Attribute[str], value: str) -> None:
+        if value == "stop" and self.confirm == "stored":
+            raise OptionError(
+                "on_error must be 'pass' with confirm='stored': what failed is tried again (max_attempts)"
+            )
 
 
 @frozen(kw_only=True)
@@ -119,23 +143,29 @@ class WebhookOptions:
     path: of the requests; anything else is 404.
     secret_token: what Telegram must send as X-Telegram-Bot-Api-Secret-Token; None checks nothing.
     timeout: the time in which a request is answered; must be under Telegram's 60.
+    confirm: "handled" answers 200 when the handler has ended; "stored" when the inbox has the update, and what the
+        inbox has is handled whatever crashes. Then the time is not the handler's, on_timeout does not come up, and no
+        call travels in an answer.
     on_timeout: what happens then. "throw": WebhookTimeout (500), the handler goes on, a redelivery joins it;
         "return": 200, the handler goes on; "cancel": the handler is cancelled, then as throw.
     concurrency: this many lanes at once.
     max_waiting: updates that may wait for their turn; past it 503.
-    max_attempts: failed runs of one update after which it is answered 200 and reported as given up.
+    max_attempts: failed runs of one update after which it is answered 200, or put aside, and reported as given up.
     remember: this many handled updates stay known, so that a repeated one does not run again.
     max_body: the largest request body; past it 413.
     retry_after: what a 503 asks Telegram to wait, whole seconds.
-    hold_answer: hold an answer that carries a call until the handler has ended; for hosts that freeze once they have
-        answered.
+    hold_answer: hold an answer that carries a call until the handler has ended or the time is up.
+    freezes: the host freezes, or ends, its process once it has answered, as serverless platforms do. So 2xx is said
+        only for what was handled or given up: "return" is refused, and an answer that carries a call is held until the
+        handler has ended.
     grace: how long handlers may go on after a stop.
     """
 
     path: str = field(default="/", validator=_is_path)
     secret_token: str | None = field(default=None, repr=False, validator=_is_secret_token)
     timeout: float = field(default=10.0, validator=_number(0, TELEGRAM_TIMEOUT - 1, above=True))
-    on_timeout: OnTimeout = field(default="throw", validator=_one_of("throw", "return", "cancel"))
+    confirm: WebhookConfirm = field(default="handled", validator=one_of("handled", "stored"))
+    on_timeout: OnTimeout = field(default="throw", validator=one_of("throw", "return", "cancel"))
     concurrency: int = field(default=100, validator=_number(1, 10_000, whole=True))
     max_waiting: int = field(default=1_000, validator=_number(0, 1_000_000, whole=True))
     max_attempts: int = field(default=5, validator=_number(1, 1_000, whole=True))
@@ -143,6 +173,28 @@ class WebhookOptions:
     max_body: int = field(default=1_048_576, validator=_number(1, 1_073_741_824, whole=True))
     retry_after: int = field(default=5, validator=_number(1, 3_600, whole=True))
     hold_answer: bool = field(default=False, validator=_is_flag)
+    freezes: bool = field(default=False, validator=_is_flag)
+    grace: float = field(default=20.0, validator=_number(0, 86_400))
+
+    @freezes.validator
+    def _is_kept(self, _: Attribute[bool], value: bool) -> None:
+        if value and self.on_timeout == "return":
+            raise OptionError(f"on_timeout must be 'throw' or 'cancel' here, not 'return': {NOT_AFTER_THE_ANSWER}")
+        if value and self.confirm == "stored":
+            raise OptionError(f"confirm must be 'handled' here, not 'stored': {NOT_AFTER_THE_ANSWER}")
+
+
+@frozen(kw_only=True)
+class WorkOptions:
+    """How a worker handles what an inbox has.
+
+    concurrency: this many lanes at once.
+    max_attempts: failed runs of one update after which it is given up.
+    grace: how long handlers may go on after a stop.
+    """
+
+    concurrency: int = field(default=100, validator=_number(1, 10_000, whole=True))
+    max_attempts: int = field(default=5, validator=_number(1, 1_000, whole=True))
     grace: float = field(default=20.0, validator=_number(0, 86_400))
 
 
@@ -167,6 +219,10 @@ class SetWebhookOptions:
     def _is_url(self, _: Attribute[str], value: str) -> None:
         if not isinstance(value, str) or not value.startswith(("https://", "http://")):
             raise OptionError(f"url must begin with https:// (or http:// for a local server), not {value!r}")
+        try:
+            value.encode()
+        except UnicodeError:
+            raise OptionError(f"url must be text that can be sent, not {value!r}") from None
 
 
 @frozen(kw_only=True)
@@ -178,6 +234,7 @@ class ApiOptions:
     timeout: of one call, with all its tries; a call may have one of its own.
     flood_waits: how often a call that was answered 429 is tried again after its retry_after.
     max_response: the largest answer; a download has no limit, since it is handed on in pieces.
+    own_client: requests go out as values, by an HTTP client that the program has; nothing can be downloaded then.
     """
 
     root: str = "https://api.telegram.org"
@@ -185,6 +242,7 @@ class ApiOptions:
     timeout: float = field(default=60.0, validator=_number(0, 86_400, above=True))
     flood_waits: int = field(default=3, validator=_number(0, 1_000, whole=True))
     max_response: int = field(default=16_777_216, validator=_number(1_024, 1_073_741_824, whole=True))
+    own_client: bool = field(default=False, validator=_is_flag)
 
 
 @frozen(kw_only=True)

@@ -19,10 +19,13 @@ class Raised:
 
     summary: one line, as `ValueError: no such user`.
     traceback: the whole of it as text; the exception itself does not enter the machine (law 3).
+    transient: no fault of the handler's: Telegram could not be reached, or has refused the bot for a while. An inbox
+        tries such a run again for as long as that lasts.
     """
 
     summary: str
     traceback: str = ""
+    transient: bool = False
 
 
 @frozen

@@ -4,6 +4,8 @@
 handles an update: it asks for a call by `Fetch` and is told `fetched`, and hands updates out by `Handle` and is told
 `finished`. One fetch is under way at a time.
 
+With confirm="stored" what comes is first kept by the inbox (`Inbox`), and the offset follows what is kept.
+
 The rule that keeps it right: with confirm="handled" the offset that is sent never lies past an update that was not
 handled. Telegram shows at most 100 updates from the offset on, so one slow update lets at most 99 later ones be seen
 until it ends; there is no way to look further without confirming it (telegram-server.md, 2.2).
@@ -16,6 +18,7 @@ confirms something, follows by MOVING_PACE.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from random import Random
 from typing import Any, Final, TypeAlias
@@ -23,14 +26,15 @@ from typing import Any, Final, TypeAlias
 from attrs import evolve, frozen
 
 from hookline.backoff import Backoff
-from hookline.effects import Abandon, Effect, Ended, Fetch, Log, Report, Verdict
+from hookline.effects import Abandon, Effect, Ended, Fetch, Kept, Log, Open, Report, Verdict
 from hookline.errors import LocalProtocolError
+from hookline.inbox import Inbox
 from hookline.lanes import Lanes
 from hookline.objects import User, structure
 from hookline.options import PollingOptions
 from hookline.outcomes import Cancelled, FetchOutcome, Outcome, Raised, Refused, Result, Unreachable
 from hookline.states import StateTable
-from hookline.updates import Lane, Update, read_update
+from hookline.updates import Lane, Update, named, read_update
 
 PACE: Final = 0.75
 MOVING_PACE: Final = 0.1
@@ -41,6 +45,8 @@ CONFLICT_WAIT: Final = 3.0
 CONFIRM_TIMEOUT: Final = 5.0
 REPEATED_CONFIRM_TIMEOUT: Final = 1.0
 HELD_BACK_AFTER: Final = 60.0
+MOST_UPDATES: Final = 100
+"""The Bot API's greatest `limit`."""
 
 
 class Step(Enum):
@@ -58,11 +64,25 @@ class Wait(Enum):
     CONFLICT = "another poller is waited out"
     FLOOD = "Telegram asked to wait"
     PACE = "updates are held; polls are spaced"
+    STORE = "the inbox could not keep what came; it is fetched again"
 
 
 @frozen
 class Idle:
     """Not started."""
+
+
+@frozen
+class Opening:
+    """The inbox is being opened."""
+
+
+@frozen
+class Storing:
+    """What came is being stored. offset: the next to send, when it is."""
+
+    store: int
+    offset: int
 
 
 @frozen
@@ -90,11 +110,15 @@ class Full:
 
 @frozen
 class Draining:
-    """A stop: handlers get their grace time. confirm: whether Telegram can still be told what was handled."""
+    """A stop: handlers get their grace time, and what came is still stored.
+
+    confirm: whether Telegram can still be told what was handled.
+    """
 
     until: float
     confirm: bool
     failure: str | None
+    storing: Storing | None = None
 
 
 @frozen
@@ -112,15 +136,17 @@ class Over:
     """The run has ended."""
 
 
-State: TypeAlias = "Idle | Fetching | Pausing | Full | Draining | Confirming | Over"
+State: TypeAlias = "Idle | Opening | Fetching | Storing | Pausing | Full | Draining | Confirming | Over"
 
 TABLE = StateTable(
     "Polling",
     {
         Idle: (Fetching, Over),
-        Fetching: (Fetching, Pausing, Full, Draining, Confirming, Over),
-        Pausing: (Fetching, Pausing, Full, Draining, Confirming, Over),
-        Full: (Fetching, Pausing, Full, Draining, Confirming, Over),
+        Opening: (Fetching, Over),
+        Fetching: (Fetching, Opening, Storing, Pausing, Full, Draining),
+        Storing: (Fetching, Pausing, Full, Draining),
+        Pausing: (Fetching, Pausing, Full, Draining),
+        Full: (Fetching, Pausing, Full, Draining),
         Draining: (Draining, Confirming, Over),
         Confirming: (Over,),
         Over: (),
@@ -142,6 +168,16 @@ class Progress:
     waiting: int = 0
     running: int = 0
 
+    def counted(self, lanes: Lanes, now: float, *, fetched: bool, handled: bool) -> Progress:
+        """How it gets on now, with what `lanes` have in hand."""
+        return evolve(
+            self,
+            last_fetched=now if fetched else self.last_fetched,
+            last_handled=now if handled else self.last_handled,
+            waiting=lanes.waiting,
+            running=lanes.running,
+        )
+
 
 class Polling:
     """The machine of long polling. Facts: `fetched`, `finished`; commands: `start`, `stop`; the clock: `tick`.
@@ -156,7 +192,11 @@ class Polling:
 
     def __init__(self, options: PollingOptions | None = None, *, seed: int = 0, lane: Lane | None = None) -> None:
         self.options = options or PollingOptions()
-        self.lanes = Lanes(self.options.concurrency)
+        self.inbox: Inbox | None = None
+        if self.options.confirm == "stored":
+            options = self.options
+            self.inbox = Inbox(concurrency=options.concurrency, max_attempts=options.max_attempts, seed=seed)
+        self.lanes = Lanes(self.options.concurrency) if self.inbox is None else self.inbox.lanes
         self.state: State = Idle()
         self.progress = Progress()
         self._lane = lane
@@ -167,26 +207,31 @@ class Polling:
         self._offset: int | None = None  # the next to send: everything below it is handled (or received)
         self._window: dict[int, bool] = {}  # ids from the offset on, ascending, and whether each is handled
         self._sent: tuple[int | None, float] | None = None  # offset and time of the last getUpdates
-        self._confirmed: int | None = None  # the highest offset that Telegram is known to have got
+        self._confirmed: int | None = None  # Telegram holds nothing below it: only a later offset confirms something
         self._set_aside: list[Any] = []  # what was no update in the last batch, so that it is reported once
         self._conflict: tuple[float, float] | None = None  # the first and the last 409 of a conflict
         self._held_back: int | None = None  # the update that was last reported as holding back all others
-        self._last_words: str | None = None  # why a stop was begun by the machine itself
 
     # Reading
 
     @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
+        times = [self.inbox.deadline if self.inbox is not None else None, self._until]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def _until(self) -> float | None:
+        """The end of what the state waits for."""
         state = self.state
-        if isinstance(state, (Fetching, Pausing, Full, Draining, Confirming)):
-            return state.until
-        return None
+        return state.until if isinstance(state, (Fetching, Pausing, Full, Draining, Confirming)) else None
 
     @property
     def reason(self) -> str:
         """Why there is a deadline, in words."""
         state = self.state
+        if self.deadline is not None and self.deadline != self._until:
+            return "an update is tried again, or the inbox is told again"
         if isinstance(state, Pausing):
             return state.reason.value
         return {
@@ -215,7 +260,9 @@ class Polling:
             return self.tick(now)
         if isinstance(self.state, (Confirming, Over)):
             return []
-        return self._wind_up(None, confirm=True, now=now)
+        if isinstance(self.state, (Idle, Opening)):
+            return self._end(None)
+        return self._abandon() + self._wind_up(None, confirm=True, now=now)
 
     # Facts
 
@@ -238,10 +285,15 @@ class Polling:
         """The run of a handler has ended. What comes after the end of the whole run is ignored."""
         if isinstance(self.state, (Confirming, Over)):
             return []
-        update = self.lanes.job(job).update
-        started = self.lanes.finished(job, now)
-        self._count(now, handled=True)
-        effects: list[Effect] = []
+        if self.inbox is not None:
+            effects = self.inbox.finished(job, outcome, now)
+            self._count(now, handled=True)
+            return effects + self._inbox_moved(now)
+        ended = self.lanes.job(job)
+        if ended.started is None:
+            raise LocalProtocolError(f"job {job} was told as finished before it was asked for")
+        update = ended.update
+        effects = []
         handled = True
         stopping = isinstance(self.state, Draining)
         if isinstance(outcome, Raised):
@@ -253,23 +305,105 @@ class Polling:
             handled = not stopping
         if handled:
             self._handled(update.update_id)
-        effects += started
-        if stopping:
+        elif not stopping:
+            # Before its lane is free, so that nothing new begins.
+            text = f"on_error is 'stop', and the handler of update {update.update_id} raised"
+            if self.options.confirm == "handled":
+                text += "; it stays unconfirmed"
+            effects += self._abandon() + self._wind_up(text, confirm=True, now=now)
+        effects += self.lanes.finished(job, now)
+        self._count(now, handled=True)
+        if isinstance(self.state, Draining):
             return effects + self._drained(now)
-        if not handled:
-            text = f"on_error is 'stop', and the handler of update {update.update_id} raised; it stays unconfirmed"
-            return effects + self._wind_up(text, confirm=True, now=now)
-        if isinstance(self.state, (Pausing, Full)) and self._waits_for_room():
+        if self._waits_for_room():
             effects += self._proceed(now)
         return effects
+
+    # Facts about the inbox, with confirm="stored"
+
+    def opened(self, kept: Sequence[Kept], now: float, *, durable: bool, shared: bool = False) -> list[Effect]:
+        """The inbox is open. kept: what was in it, waiting or running. durable: what it keeps outlasts the process.
+
+        shared: other processes have it too; no other of them polls.
+        """
+        inbox = self._inbox("opened")
+        if not isinstance(self.state, Opening):
+            return []
+        effects = inbox.opened(kept, now, durable=durable, shared=shared)
+        self._count(now)
+        return effects + self._proceed(now)
+
+    def open_failed(self, reason: str, now: float) -> list[Effect]:
+        """The inbox could not be opened: the run ends."""
+        self._inbox("open_failed")
+        return self._end(f"the inbox could not be opened: {reason}") if isinstance(self.state, Opening) else []
+
+    def found(self, kept: Sequence[Kept], now: float) -> list[Effect]:
+        """The inbox hands over updates, to be handled."""
+        effects = self._inbox("found").found(kept, now)
+        self._count(now)
+        return effects
+
+    def stored(self, store: int, fresh: Sequence[int], now: float) -> list[Effect]:
+        """The updates of `Store` are kept; `fresh` are the ids of those that are to be handled here and now."""
+        effects = self._inbox("stored").stored(store, fresh, now)
+        self._count(now)
+        state = self.state
+        if isinstance(state, Storing) and state.store == store:
+            self._offset = state.offset
+            self._backoff.reset()
+            return effects + self._proceed(now)
+        if isinstance(state, Draining) and state.storing is not None and state.storing.store == store:
+            self._offset = state.storing.offset
+            self._go(evolve(state, storing=None))
+        return effects + self._inbox_moved(now)
+
+    def store_failed(self, store: int, reason: str, now: float) -> list[Effect]:
+        """None of the updates of `Store` is kept: they stay with Telegram, and are fetched again."""
+        effects = self._inbox("store_failed").store_failed(store, reason, now)
+        state = self.state
+        if isinstance(state, Storing) and state.store == store:
+            self._go(Pausing(now + self._backoff.next(self._random), Wait.STORE))
+        elif isinstance(state, Draining) and state.storing is not None and state.storing.store == store:
+            self._go(evolve(state, storing=None))
+        return effects + self._inbox_moved(now)
+
+    def marked(self, mark: int, now: float) -> list[Effect]:
+        """A `Mark` is noted."""
+        effects = self._inbox("marked").marked(mark, now)
+        self._count(now)
+        return effects + self._inbox_moved(now)
+
+    def mark_failed(self, mark: int, reason: str, now: float) -> list[Effect]:
+        """A `Mark` could not be noted."""
+        return self._inbox("mark_failed").mark_failed(mark, reason, now)
+
+    def lost(self, reason: str, now: float) -> list[Effect]:
+        """The inbox takes back what it has handed over, and with it the right to poll: the run ends."""
+        effects = self._inbox("lost").lost(reason, now)
+        self._count(now)
+        if isinstance(self.state, Draining):
+            self._go(evolve(self.state, confirm=False))
+            return effects + self._drained(now)
+        if isinstance(self.state, (Idle, Opening, Confirming, Over)):
+            return effects
+        text = f"another process may poll for this bot by now, so this one ends: {reason}"
+        return effects + self._abandon() + self._wind_up(text, confirm=False, now=now)
 
     # The clock
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due. Early and repeated ticks do nothing."""
-        state = self.state
-        if self.deadline is None or now < self.deadline:
-            return []
+        effects: list[Effect] = []
+        if self.inbox is not None and (effects := self.inbox.tick(now)):
+            self._count(now)
+            effects += self._inbox_moved(now)
+        state, until = self.state, self._until
+        if until is None or now < until:
+            return effects
+        return effects + self._time_is_up(state, now)
+
+    def _time_is_up(self, state: State, now: float) -> list[Effect]:
         if isinstance(state, Fetching):
             waited = f"no answer within {self._timeout(self._step):g} s"
             return [Abandon(state.fetch), *self._unreachable(Unreachable(waited), now)]
@@ -318,8 +452,10 @@ class Polling:
         if step is Step.DELETE_WEBHOOK and self.options.drop_pending_updates:
             params["drop_pending_updates"] = True
         elif step is Step.GET_UPDATES:
-            params = {"limit": self.options.limit, "timeout": self.options.timeout}
             offset = self._next_offset()
+            # What is no update has no id to step over it by: it must not fill all of a small answer for ever.
+            limit = MOST_UPDATES if self._set_aside else self.options.limit
+            params = {"limit": limit, "timeout": self.options.timeout}
             if offset is not None:
                 params["offset"] = offset
             if self.options.allowed_updates is not None:
@@ -345,12 +481,17 @@ class Polling:
 
     def _wants_updates(self, offset: int | None) -> bool:
         """Whether a poll could bring what can be used, or confirms something."""
-        if self._sent is None or offset != self._sent[0]:
-            return True
+        if self.options.confirm == "stored":
+            return self.lanes.waiting < self.options.max_waiting
         if self.options.confirm == "received":
             return self.lanes.waiting < self.options.limit
+        if self._confirms(offset):
+            return True
         # Lanes that wait while slots are free wait for their own chats: others may have news.
         return not self._window or (self.lanes.free > 0 and len(self._window) < self.options.limit)
+
+    def _confirms(self, offset: int | None) -> bool:
+        return offset is not None and (self._confirmed is None or offset > self._confirmed)
 
     def _waits_for_room(self) -> bool:
         return isinstance(self.state, Full) or (isinstance(self.state, Pausing) and self.state.reason is Wait.PACE)
@@ -366,6 +507,11 @@ class Polling:
             self.progress = evolve(self.progress, bot=bot)
             self._step = Step.DELETE_WEBHOOK
             effects: list[Effect] = [Log(f"polling as @{bot.username or bot.id}")]
+            if self.inbox is not None:
+                # What is in it is handled when Telegram is known to be there; and who stands by changes nothing there.
+                self._backoff.reset()
+                self._go(Opening())
+                return [*effects, Open()]
         elif self._step is Step.DELETE_WEBHOOK:
             self._step = Step.GET_UPDATES
             effects = []
@@ -376,6 +522,8 @@ class Polling:
             effects = self._take(value, now)
         else:
             return self._unreachable(Unreachable("the result is not a list of updates"), now)
+        if isinstance(self.state, Storing):
+            return effects
         self._backoff.reset()
         return effects + self._proceed(now)
 
@@ -399,8 +547,13 @@ class Polling:
             # Telegram began a new range of ids (telegram-server.md, 1.1): the old one no longer moves the offset.
             effects.append(Log(f"update ids went down from {self._sent[0]} to {updates[0].update_id}"))
             self._window.clear()
+            self._confirmed = None
+        if updates and not strangers:
+            self._confirmed = updates[0].update_id
+        if updates and self.inbox is not None:
+            return effects + self._store(updates, self.inbox, now)
         for update in updates:
-            if update.update_id in self._window or self.lanes.job_of(update.update_id) is not None:
+            if self._is_held(update.update_id):
                 continue
             if self.options.confirm == "handled":
                 self._window[update.update_id] = False
@@ -416,15 +569,38 @@ class Polling:
         self._count(now)
         return effects
 
+    def _store(self, updates: list[Update], inbox: Inbox, now: float) -> list[Effect]:
+        """Have a batch stored; it is confirmed when that is done."""
+        store = inbox.store([update for update in updates if not self._is_held(update.update_id)])
+        self._go(Storing(store.store, updates[-1].update_id + 1))
+        self._count(now)
+        return [store]
+
+    def _inbox(self, fact: str) -> Inbox:
+        if self.inbox is None:
+            raise LocalProtocolError(f"{fact}: there is no inbox without confirm='stored'")
+        return self.inbox
+
+    def _inbox_moved(self, now: float) -> list[Effect]:
+        """Go on, if what became of an update makes room, or was the last that a stop waited for."""
+        if isinstance(self.state, Draining):
+            return self._drained(now)
+        if self._waits_for_room():
+            return self._proceed(now)
+        return []
+
     def _read(self, raw: Any, effects: list[Effect]) -> Update | str:
         try:
             return read_update(raw, self._lane)
         except Exception as error:  # the program's own lane function: anything may come out of it
             update = read_update(raw)
-            if isinstance(update, Update):
+            if isinstance(update, Update) and not self._is_held(update.update_id):
                 text = f"lane= raised {type(error).__name__}: {error}; the update keeps its default lane"
                 effects.append(Report(Verdict.POLICY_FAILED, text, update.update_id))
             return update
+
+    def _is_held(self, update_id: int) -> bool:
+        return update_id in self._window or self.lanes.job_of(update_id) is not None
 
     def _refused(self, refusal: Refused, now: float) -> list[Effect]:
         said = f"{self._step.value}: {refusal.code} {refusal.description}"
@@ -442,6 +618,7 @@ class Polling:
         return self._unreachable(Unreachable(f"{refusal.code} {refusal.description}", refusal.code), now)
 
     def _in_conflict(self, said: str, now: float) -> list[Effect]:
+        self._conflict_may_be_over(now)
         first = self._conflict[0] if self._conflict else now
         self._conflict = (first, now)
         if now - first >= self.options.conflict_grace:
@@ -472,7 +649,7 @@ class Polling:
 
     def _held_back_at(self, now: float) -> float | None:
         """When an update that keeps free lanes from newer updates is reported."""
-        if self.options.confirm == "received" or self.lanes.free == 0 or self._held_back == self._offset:
+        if self.options.confirm != "handled" or self.lanes.free == 0 or self._held_back == self._offset:
             return None
         return now + HELD_BACK_AFTER
 
@@ -486,59 +663,69 @@ class Polling:
         return [Report(Verdict.HELD_BACK, text, self._offset)]
 
     def _count(self, now: float, *, fetched: bool = False, handled: bool = False) -> None:
-        self.progress = evolve(
-            self.progress,
-            last_fetched=now if fetched else self.progress.last_fetched,
-            last_handled=now if handled else self.progress.last_handled,
-            waiting=self.lanes.waiting,
-            running=self.lanes.running,
-        )
+        self.progress = self.progress.counted(self.lanes, now, fetched=fetched, handled=handled)
 
     # The end
 
+    def _abandon(self) -> list[Effect]:
+        return [Abandon(self.state.fetch)] if isinstance(self.state, Fetching) else []
+
     def _wind_up(self, failure: str | None, *, confirm: bool, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        if isinstance(self.state, Fetching):
-            effects.append(Abandon(self.state.fetch))
-        if self.options.confirm == "handled":
+        waiting = "left to Telegram" if self.options.confirm == "handled" else "still to be handled"
+        if self.inbox is not None and self.inbox.durable:
+            waiting = "left in the inbox"
+        effects: list[Effect] = [*self.lanes.last_work(self.options.grace, waiting)]
+        if self.inbox is not None:
+            effects += self.inbox.stop(now)
+        elif self.options.confirm == "handled":
             for job in self.lanes.jobs():
                 if job.started is None:
                     effects += self.lanes.cancel(job.number, now)
-        self._go(Draining(now + self.options.grace, confirm, failure))
+        storing = self.state if isinstance(self.state, Storing) else None
+        self._go(Draining(now + self.options.grace, confirm, failure, storing))
         self._count(now)
         return effects + self._drained(now)
 
     def _drained(self, now: float) -> list[Effect]:
         assert isinstance(self.state, Draining)
-        if self.lanes.running or self.lanes.waiting:
+        if self.inbox is not None and self.inbox.idle:
+            return self._out_of_grace(self.state, now)
+        if self.inbox is not None or self.lanes.running or self.lanes.waiting:
             return []
         return self._confirm_last(self.state, now)
 
     def _out_of_grace(self, state: Draining, now: float) -> list[Effect]:
+        if self.inbox is not None:
+            return self.inbox.leave(now) + self._confirm_last(state, now)
         effects: list[Effect] = []
+        left: list[int] = []
         for job in self.lanes.jobs():
             if self.options.confirm == "received":
                 text = f"update {job.update.update_id} was not handled before the stop; it was confirmed, so it is lost"
                 effects.append(Report(Verdict.LOST, text, job.update.update_id, job.update.raw))
             if job.started is not None:
+                left.append(job.update.update_id)
                 effects += self.lanes.cancel(job.number, now)
-        left = self.lanes.running
         if left and self.options.confirm == "handled":
-            effects.append(
-                Log(f"{left} handlers did not end within the grace time; Telegram sends their updates again")
-            )
+            text = f"handlers that did not end within the grace time: {len(left)}; Telegram sends {named(left)} again"
+            effects.append(Log(text))
         return effects + self._confirm_last(state, now)
 
     def _confirm_last(self, state: Draining, now: float) -> list[Effect]:
         offset = self._next_offset()
-        if not state.confirm or offset is None or offset == self._confirmed or self._step is not Step.GET_UPDATES:
-            return self._end(state.failure)
+        effects: list[Effect] = []
+        repeated = [update_id for update_id, handled in self._window.items() if handled]
+        if repeated:
+            text = f"updates that were handled and come again: {len(repeated)} ({named(repeated)})"
+            effects.append(Log(f"{text}; update {self._offset}, which came before them, was not handled"))
+        if not state.confirm or not self._confirms(offset):
+            return effects + self._end(state.failure)
         fetch = self._new_fetch()
         # Telegram holds a poll that repeats an offset for up to 3 s (telegram-server.md, 2.3), but has it by then.
-        repeated = self._sent is not None and offset == self._sent[0]
-        timeout = REPEATED_CONFIRM_TIMEOUT if repeated else CONFIRM_TIMEOUT
-        self._go(Confirming(fetch, now + timeout, repeated, state.failure))
-        return [Fetch(fetch, "getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, timeout)]
+        said = self._sent is not None and offset == self._sent[0]
+        timeout = REPEATED_CONFIRM_TIMEOUT if said else CONFIRM_TIMEOUT
+        self._go(Confirming(fetch, now + timeout, said, state.failure))
+        return [*effects, Fetch(fetch, "getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, timeout)]
 
     def _confirmed_last(self, state: Confirming, outcome: FetchOutcome, now: float) -> list[Effect]:
         effects: list[Effect] = []

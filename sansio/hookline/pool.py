@@ -2,19 +2,23 @@
 
 `Pool` knows HTTP requests and responses, connections and how long they may idle; it knows no method of the Bot API.
 The rule that keeps it right: a request whose connection died before any byte of an answer is sent once more, on a fresh
-connection, unless its body can't be read again; nothing else is ever sent twice.
+connection, unless its body can't be read again; nothing else is ever sent twice. At most so many requests are under way
+at once, not counting urgent ones, which go before all others.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
+from itertools import chain, islice
 from typing import Final, TypeAlias
 
 from attrs import define, frozen
 
 from hookline.effects import Close, Connect, Effect
+from hookline.errors import LocalProtocolError
 from hookline.http import Request, Response, StreamId
 from hookline.http1 import Broken, ClientConnection, Complete, Piece
+from hookline.numbering import Numbers
 from hookline.outcomes import Unreachable
 from hookline.states import StateTable
 from hookline.timers import Timers
@@ -22,6 +26,8 @@ from hookline.timers import Timers
 IDLE_TIMEOUT: Final = 30.0
 """An idle connection is closed after this; the cloud has been seen to close one at 39 s (telegram-server.md, 5.4)."""
 CONNECT_TIMEOUT: Final = 15.0
+STALL_TIMEOUT: Final = 60.0
+"""How long an answer that is handed on while it comes may bring nothing; it may take as long as it likes in all."""
 
 
 @frozen
@@ -45,19 +51,22 @@ PoolEffect: TypeAlias = "Effect | Answered | Arrived"
 
 @frozen
 class Connecting:
-    """Opened for the oldest request that waits."""
+    """Opened for a request that waits: the first that may go when it is open."""
 
 
 @frozen
 class Ready:
-    """Open, and no request on it."""
+    """Open, and no request on it. used: whether it carried one before, so that it may be dead without our knowing."""
+
+    used: bool
 
 
 @frozen
 class Busy:
-    """It carries a request."""
+    """It carries a request. urgent: one that does not count against the limit."""
 
     fetch: int
+    urgent: bool
 
 
 @frozen
@@ -69,19 +78,23 @@ State: TypeAlias = "Connecting | Ready | Busy | Closed"
 
 TABLE = StateTable(
     "Pool",
-    {Connecting: (Busy, Ready, Closed), Ready: (Busy, Closed), Busy: (Ready, Closed), Closed: ()},
+    {Connecting: (Ready, Closed), Ready: (Busy, Closed), Busy: (Ready, Closed), Closed: ()},
 )
 
 
-@define
+@define(eq=False)
 class Wanted:
-    """A request on its way. tries: how often it was sent. streamed: its answer is handed on while it comes."""
+    """A request on its way. streamed: its answer is handed on while it comes. tries: how often it was sent.
+
+    connection: what carries it; None while it waits.
+    """
 
     fetch: int
     request: Request
     streamed: bool
     urgent: bool
     tries: int = 0
+    connection: int | None = None
 
 
 @define
@@ -92,22 +105,11 @@ class Line:
     state: State
 
 
-@define
-class Numbers:
-    """Hands out the numbers of connections: a pool's own and those that the program accepted, from one row."""
-
-    last: int = 0
-
-    def new(self) -> int:
-        """A number not used before."""
-        self.last += 1
-        return self.last
-
-
 class Pool:
     """Commands: `fetch`, `abandon`, `close`; facts: those of connections; the clock: `tick`.
 
-    The contract is that of `Polling`. The deadlines of requests are their owner's: it abandons what is overdue.
+    The contract is that of `Polling`. The deadlines of requests are their owner's: it abandons what is overdue. Only of
+    an answer that is handed on while it comes, each piece has its time here.
     """
 
     def __init__(
@@ -118,8 +120,12 @@ class Pool:
         self._limit = connections
         self._max_response = max_response
         self._lines: dict[int, Line] = {}
-        self._queue: deque[Wanted] = deque()
+        self._opening = 0  # how many are being opened
+        self._ready: dict[int, Ready] = {}  # the one that was used last is the last
+        self._under_way = 0  # how many carry a request that is not urgent
         self._wanted: dict[int, Wanted] = {}
+        self._urgent: OrderedDict[int, Wanted] = OrderedDict()  # those that wait, in the order in which they go:
+        self._others: OrderedDict[int, Wanted] = OrderedDict()  # first the urgent ones, then these
         self._timers = Timers()
 
     @property
@@ -134,54 +140,64 @@ class Pool:
     def fetch(
         self, fetch: int, request: Request, now: float, *, streamed: bool = False, urgent: bool = False
     ) -> list[PoolEffect]:
-        """Send a request. streamed: hand its answer on while it comes. urgent: do not wait for others to end."""
+        """Send a request. streamed: hand its answer on while it comes. urgent: do not wait for others to end.
+
+        Errors: LocalProtocolError for a number that is in use.
+        """
+        if fetch in self._wanted:
+            raise LocalProtocolError(f"fetch {fetch} is under way already")
+        # What is due comes first: no request goes by a connection that has idled too long, as while a host was frozen.
+        effects = self.tick(now)
         wanted = Wanted(fetch, request, streamed, urgent)
         self._wanted[fetch] = wanted
-        self._queue.append(wanted)
-        return self._assign(now)
+        self._queue(wanted)[fetch] = wanted
+        return [*effects, *self._assign(now)]
 
     def abandon(self, fetch: int, now: float) -> list[PoolEffect]:
         """Nobody waits for this answer any more. The connection that carries it cannot be used again."""
         wanted = self._wanted.pop(fetch, None)
-        if wanted in self._queue and wanted is not None:
-            self._queue.remove(wanted)
-        for connection, line in self._lines.items():
-            if isinstance(line.state, Busy) and line.state.fetch == fetch:
-                return [*self._close(connection), *self._assign(now)]
-        return []
+        if wanted is None:
+            return []
+        if wanted.connection is not None:
+            return [*self._close(wanted.connection), *self._assign(now)]
+        del self._queue(wanted)[fetch]
+        return self._assign(now)
 
     def connected(self, connection: int, now: float) -> list[PoolEffect]:
         """The connection is open."""
         line = self._lines.get(connection)
         if line is None or not isinstance(line.state, Connecting):
             return []
-        line.state = TABLE.move(line.state, Ready())
+        self._go(connection, Ready(used=False))
         self._timers.set(connection, now + IDLE_TIMEOUT)
         return self._assign(now)
 
     def connect_failed(self, connection: int, reason: str, now: float) -> list[PoolEffect]:
-        """The connection could not be opened: the oldest request that waits fails for it."""
+        """The connection could not be opened: the first request that waits for one fails for it."""
         line = self._lines.get(connection)
         if line is None or not isinstance(line.state, Connecting):
             return []
         self._drop(connection)
-        if not self._queue:
-            return []
-        wanted = self._queue.popleft()
-        del self._wanted[wanted.fetch]
+        if self._going <= self._opening:
+            return []  # those that are being opened are enough
+        fetch, _ = (self._urgent or self._others).popitem(last=False)
         host, port, _ = self._address
-        failed = Answered(wanted.fetch, Unreachable(f"no connection to {host}:{port}: {reason}"))
-        return [failed, *self._assign(now)]
+        failed = self._answer(fetch, Unreachable(f"no connection to {host}:{port}: {reason}"))
+        return [*failed, *self._assign(now)]
 
     def received(self, connection: int, data: bytes, now: float) -> list[PoolEffect]:
-        """Bytes have come."""
+        """Bytes have come; empty bytes say that the server sends no more."""
         line = self._lines.get(connection)
         if line is None:
             return []
+        if not data:
+            return [Close(connection), *self.disconnected(connection, "closed by the server", now)]
         if not isinstance(line.state, Busy):
-            return self._close(connection)  # an idle connection has nothing to say
+            return [*self._close(connection), *self._assign(now)]  # it has nothing to say
         fetch = line.state.fetch
         effects: list[PoolEffect] = []
+        if self._wanted[fetch].streamed:
+            self._timers.set(connection, now + STALL_TIMEOUT)
         for event in line.http.received(data):
             if isinstance(event, Piece):
                 effects.append(Arrived(fetch, event.data))
@@ -190,8 +206,8 @@ class Pool:
                 effects += self._answer(fetch, Unreachable(event.reason))
             elif isinstance(event, Complete):
                 assert isinstance(event.message, Response)
-                if line.http.reusable and not line.http.sending:
-                    line.state = TABLE.move(line.state, Ready())
+                if line.http.reusable:
+                    self._go(connection, Ready(used=True))
                     self._timers.set(connection, now + IDLE_TIMEOUT)
                 else:
                     effects += self._close(connection)
@@ -208,25 +224,22 @@ class Pool:
                 return self.connect_failed(connection, reason, now)
             self._drop(connection)
             return []
-        fetch = line.state.fetch
-        # A body without a length ends with its connection.
-        effects: list[PoolEffect] = []
-        for event in line.http.received(b"") if line.http.answered else []:
-            if isinstance(event, Piece):
-                effects.append(Arrived(fetch, event.data))
-            elif isinstance(event, Complete):
-                assert isinstance(event.message, Response)
-                self._drop(connection)
-                return [*effects, *self._answer(fetch, event.message), *self._assign(now)]
-        answered = line.http.answered
+        fetch, answered = line.state.fetch, line.http.answered
+        events = line.http.received(b"") if answered else []
         self._drop(connection)
-        wanted = self._wanted.get(fetch)
-        if wanted is not None and not answered and wanted.tries < 2 and _can_resend(wanted.request):
-            self._queue.appendleft(wanted)
-            return [*effects, *self._assign(now, reuse=False)]
+        for event in events:
+            if isinstance(event, Complete):  # a body without a length ends with its connection
+                assert isinstance(event.message, Response)
+                return [*self._answer(fetch, event.message), *self._assign(now)]
+        wanted = self._wanted[fetch]
+        if not answered and wanted.tries < 2 and _can_resend(wanted.request):
+            wanted.connection = None
+            self._queue(wanted)[fetch] = wanted
+            self._queue(wanted).move_to_end(fetch, last=False)
+            return self._assign(now)
         what = "in the middle of its answer" if answered else "before any answer"
         gone = Unreachable(f"the connection was closed {what}: {reason}")
-        return [*effects, *self._answer(fetch, gone), *self._assign(now)]
+        return [*self._answer(fetch, gone), *self._assign(now)]
 
     def pulled(self, connection: int, data: bytes, now: float) -> list[PoolEffect]:
         """The answer to `Pull`."""
@@ -236,53 +249,86 @@ class Pool:
     def pull_failed(self, connection: int, reason: str, now: float) -> list[PoolEffect]:
         """A file could not be read: its request cannot be sent to the end."""
         line = self._lines.get(connection)
-        if line is None or not isinstance(line.state, Busy):
+        if line is None or not isinstance(line.state, Busy) or not line.http.sending:
             return []
         fetch = line.state.fetch
-        return [*self._close(connection), *self._answer(fetch, Unreachable(f"a file could not be read: {reason}"))]
+        failed = self._answer(fetch, Unreachable(f"a file could not be read: {reason}"))
+        return [*self._close(connection), *failed, *self._assign(now)]
 
     def close(self, now: float) -> list[PoolEffect]:
         """Close everything. Requests under way get no answer."""
         effects: list[PoolEffect] = []
         for connection in list(self._lines):
             effects += self._close(connection)
-        self._queue.clear()
+        self._urgent.clear()
+        self._others.clear()
         self._wanted.clear()
         return effects
 
     def tick(self, now: float) -> list[PoolEffect]:
         """Do what is due. Early and repeated ticks do nothing."""
         effects: list[PoolEffect] = []
+        late: list[int] = []
         for connection in self._timers.due(now):
-            if isinstance(self._lines[connection].state, Connecting):
-                late = self.connect_failed(connection, f"not opened within {CONNECT_TIMEOUT:g} s", now)
-                effects += [Close(connection), *late]
-            else:
+            if isinstance(self._lines[connection].state, Ready):
                 effects += self._close(connection)
+            else:
+                late.append(connection)
+        # Only when all that idled too long are closed: the request behind one that fails may go by any that is idle.
+        for connection in late:
+            state = self._lines[connection].state
+            if isinstance(state, Busy):
+                stalled = Unreachable(f"nothing of its answer came for {STALL_TIMEOUT:g} s")
+                effects += [*self._close(connection), *self._answer(state.fetch, stalled), *self._assign(now)]
+            else:
+                effects.append(Close(connection))
+                effects += self.connect_failed(connection, f"not opened within {CONNECT_TIMEOUT:g} s", now)
         return effects
 
-    def _assign(self, now: float, *, reuse: bool = True) -> list[PoolEffect]:
+    def _assign(self, now: float) -> list[PoolEffect]:
         """Give requests that wait the connections that are ready, and open new ones as far as there may be more."""
         effects: list[PoolEffect] = []
-        for number, line in self._lines.items():
-            if not self._queue or not reuse:
-                break
-            if isinstance(line.state, Ready):
-                wanted = self._queue.popleft()
-                wanted.tries += 1
-                line.state = TABLE.move(line.state, Busy(wanted.fetch))
-                self._timers.clear(number)
-                effects += line.http.request(wanted.request, streamed=wanted.streamed)
-        opening = sum(isinstance(line.state, Connecting) for line in self._lines.values())
-        for wanted in list(self._queue)[opening:]:
-            if len(self._lines) >= self._limit and not wanted.urgent:
-                continue
+        while (match := self._match()) is not None:
+            wanted, connection = match
+            del self._queue(wanted)[wanted.fetch]
+            wanted.tries += 1
+            wanted.connection = connection
+            self._go(connection, Busy(wanted.fetch, wanted.urgent))
+            if wanted.streamed:
+                self._timers.set(connection, now + STALL_TIMEOUT)
+            else:
+                self._timers.clear(connection)
+            effects += self._lines[connection].http.request(wanted.request, streamed=wanted.streamed)
+        while self._opening < self._going:
             connection = self._numbers.new()
             http = ClientConnection(connection, max_response=self._max_response)
             self._lines[connection] = Line(http, Connecting())
+            self._opening += 1
             self._timers.set(connection, now + CONNECT_TIMEOUT)
             effects.append(Connect(connection, *self._address))
         return effects
+
+    def _queue(self, wanted: Wanted) -> OrderedDict[int, Wanted]:
+        return self._urgent if wanted.urgent else self._others
+
+    @property
+    def _free(self) -> int:
+        """How many more requests that are not urgent may be under way."""
+        return self._limit - self._under_way
+
+    @property
+    def _going(self) -> int:
+        """How many of those that wait may go now: the urgent ones, and the first others."""
+        return len(self._urgent) + min(len(self._others), self._free)
+
+    def _match(self) -> tuple[Wanted, int] | None:
+        """The first that may go now and can, and by what. One that is sent once more goes by one that no other used."""
+        if self._ready:
+            for wanted in chain(self._urgent.values(), islice(self._others.values(), self._free)):
+                for connection, ready in reversed(self._ready.items()):
+                    if not (wanted.tries and ready.used):
+                        return wanted, connection
+        return None
 
     def _answer(self, fetch: int, response: Response | Unreachable) -> list[PoolEffect]:
         return [Answered(fetch, response)] if self._wanted.pop(fetch, None) is not None else []
@@ -292,9 +338,25 @@ class Pool:
         return [Close(connection)]
 
     def _drop(self, connection: int) -> None:
-        line = self._lines.pop(connection)
-        line.state = TABLE.move(line.state, Closed())
+        self._go(connection, Closed())
+        del self._lines[connection]
         self._timers.clear(connection)
+
+    def _go(self, connection: int, state: State) -> None:
+        """The one place that changes the state of a connection, and what is counted by it."""
+        line = self._lines[connection]
+        old, line.state = line.state, TABLE.move(line.state, state)
+        if isinstance(old, Connecting):
+            self._opening -= 1
+        elif isinstance(old, Ready):
+            del self._ready[connection]
+        else:
+            assert isinstance(old, Busy)
+            self._under_way -= not old.urgent
+        if isinstance(state, Ready):
+            self._ready[connection] = state
+        elif isinstance(state, Busy):
+            self._under_way += not state.urgent
 
 
 def _can_resend(request: Request) -> bool:

@@ -15,6 +15,7 @@ from hookline.backoff import Backoff
 from hookline.botapi import InputFile
 from hookline.effects import Abandon, Effect, Ended, Fetch, Log, Report, Verdict
 from hookline.errors import LocalProtocolError
+from hookline.http import without_token
 from hookline.options import SetWebhookOptions
 from hookline.outcomes import FetchOutcome, Refused, Result, Unreachable
 from hookline.states import StateTable
@@ -123,10 +124,12 @@ class Registration:
         state = self.state
         if not isinstance(state, (Setting, Deleting)) or state.fetch != fetch:
             return []
+        if isinstance(outcome, Result) and outcome.value is not True:
+            outcome = Unreachable("the result is not true")  # whoever answered, it was not Telegram
         if isinstance(outcome, Result):
             if isinstance(state, Setting):
                 self._go(Set())
-                return [Log(f"the webhook is set to {self.options.url}")]
+                return [Log(f"the webhook is set to {without_token(self.options.url)}")]
             self._go(Over())
             return [Log("the webhook is deleted"), Ended()]
         said = f"{outcome.code} {outcome.description}" if isinstance(outcome, Refused) else outcome.reason

@@ -2,7 +2,9 @@
 
 `Server` knows HTTP framing (`http1`), limits and time; what a request means, its owner decides: it hands out `Asked`
 when a head has come and `Requested` when the whole has, and is told `respond` for each. A client has `head_timeout` for
-a whole head and `body_timeout` for a whole body, however it trickles, and `keep_alive` between requests.
+a whole head and `body_timeout` for a whole body, however it trickles, and `keep_alive` before and between requests; of
+an answer that is read from files it must take each piece within `body_timeout`. While it stops it still takes requests,
+so that its owner can say that the service ends (503), and closes the connection after each.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from hookline.effects import Close, Effect, Report, Send, Verdict
 from hookline.errors import LocalProtocolError
 from hookline.http import Request, Response
 from hookline.http1 import Broken, Complete, Event, Head, ServerConnection
+from hookline.numbering import Numbers
 from hookline.options import HttpLimits
 from hookline.states import StateTable
 from hookline.timers import Timers
@@ -22,7 +25,10 @@ from hookline.timers import Timers
 
 @frozen
 class Asked:
-    """The head of a request has come. Whoever rejects it by that alone responds at once, and the body is not read."""
+    """The head of a request has come. Whoever rejects it by that alone responds at once, and the body is not read.
+
+    Whoever does not may say so by `proceed`: a client that asked whether to send its body is told to.
+    """
 
     request: int
     message: Request
@@ -43,7 +49,21 @@ class Gone:
     request: int
 
 
-ServerEffect: TypeAlias = "Effect | Asked | Requested | Gone"
+@frozen
+class BrokenOff:
+    """The answer to a request was begun and will never be whole: its client did not get it."""
+
+    request: int
+
+
+@frozen
+class WentOut:
+    """An answer that was read from files has gone out whole."""
+
+    request: int
+
+
+ServerEffect: TypeAlias = "Effect | Asked | Requested | Gone | BrokenOff | WentOut"
 
 
 @frozen
@@ -78,17 +98,18 @@ class Client:
 
 
 class Server:
-    """Facts: `accepted`, `received`, `disconnected`, `pulled`, `pull_failed`; commands: `respond`, `stop`; `tick`.
+    """Facts: `accepted`, `received`, `disconnected`, `pulled`, `pull_failed`; commands: `proceed`, `respond`,
+    `hang_up`, `stop`, `close`; the clock: `tick`.
 
     The contract is that of `Webhook`.
     """
 
-    def __init__(self, limits: HttpLimits | None = None, *, max_body: int) -> None:
+    def __init__(self, limits: HttpLimits | None = None, *, max_body: int, numbers: Numbers | None = None) -> None:
         self.limits = limits or HttpLimits()
+        self._numbers = numbers or Numbers()
         self._max_body = max_body
         self._clients: dict[int, Client] = {}
         self._requests: dict[int, int] = {}  # the connection of each request that is not answered
-        self._next_request = 1
         self._timers = Timers()
         self._stopping = False
 
@@ -102,6 +123,11 @@ class Server:
         """How many connections are open."""
         return len(self._clients)
 
+    @property
+    def sending(self) -> bool:
+        """Whether an answer that is read from a file is still going out."""
+        return any(client.http.sending for client in self._clients.values())
+
     def owns(self, connection: int) -> bool:
         """Whether the connection is one of these."""
         return connection in self._clients
@@ -110,12 +136,13 @@ class Server:
         """A client has connected."""
         if connection in self._clients:
             raise LocalProtocolError(f"connection {connection} was told as accepted before")
-        if self._stopping or len(self._clients) >= self.limits.connections:
-            why = "the bot stops" if self._stopping else f"{len(self._clients)} are open already"
-            return [Report(Verdict.PEER_MISBEHAVED, f"a connection was closed at once: {why}"), Close(connection)]
+        if len(self._clients) >= self.limits.connections:
+            text = f"a connection was closed at once: {len(self._clients)} are open already"
+            return [Report(Verdict.PEER_MISBEHAVED, text), Close(connection)]
         http = ServerConnection(connection, max_head=self.limits.max_head, max_body=self._max_body)
         self._clients[connection] = Client(http)
-        self._timers.set(connection, now + self.limits.head_timeout)
+        # Telegram opens one ahead, and sends nothing before it has an update (telegram-server.md, 4.1).
+        self._timers.set(connection, now + self.limits.keep_alive)
         return []
 
     def received(self, connection: int, data: bytes, now: float) -> list[ServerEffect]:
@@ -126,13 +153,9 @@ class Server:
         was_idle = isinstance(client.state, Reading) and client.http.idle
         if not data and was_idle:
             return self._close(connection)
-        effects: list[ServerEffect] = []
         if was_idle:
             self._timers.set(connection, now + self.limits.head_timeout)
-        effects += self._heard(connection, client, client.http.received(data), now)
-        if not data and connection in self._clients and isinstance(client.state, Reading):
-            effects += self._close(connection)
-        return effects
+        return self._heard(connection, client, client.http.received(data), now)
 
     def disconnected(self, connection: int, now: float) -> list[ServerEffect]:
         """The client has gone."""
@@ -140,8 +163,18 @@ class Server:
         if client is None:
             return []
         waiting = isinstance(client.state, Answering) and client.asked in self._requests
+        if client.http.sending:
+            return self._break_off(connection, client)
         self._drop(connection)
         return [Gone(client.asked)] if waiting else []
+
+    def proceed(self, request: int, now: float) -> list[ServerEffect]:
+        """The body of a request is wanted: tells a client that waits for that word (100 Continue)."""
+        connection = self._requests.get(request)
+        if connection is None:
+            return []
+        interim = self._clients[connection].http.expects_continue()
+        return [Send(connection, interim)] if interim else []
 
     def respond(self, request: int, response: Response, now: float) -> list[ServerEffect]:
         """Answer a request. One whose client has gone is ignored."""
@@ -166,23 +199,28 @@ class Server:
     def pulled(self, connection: int, data: bytes, now: float) -> list[ServerEffect]:
         """The answer to `Pull`."""
         client = self._clients.get(connection)
-        if client is None:
+        if client is None or not client.http.sending:
             return []
-        effects = client.http.pulled(data)
+        effects: list[ServerEffect] = [*client.http.pulled(data)]
         if not client.http.sending:
-            effects += client.http.after_response()
-        return self._sent(connection, client, [*effects], now)
+            effects += [*client.http.after_response(), WentOut(client.asked)]
+        return self._sent(connection, client, effects, now)
 
     def pull_failed(self, connection: int, reason: str, now: float) -> list[ServerEffect]:
-        """A file that an answer carries could not be read: the answer breaks off, and counts as none."""
-        if connection not in self._clients:
+        """A file that an answer carries could not be read."""
+        client = self._clients.get(connection)
+        if client is None or not client.http.sending:
             return []
         text = f"an answer was broken off: a file could not be read: {reason}"
-        return [Report(Verdict.UNREACHABLE, text), *self._close(connection)]
+        return [Report(Verdict.UNREACHABLE, text), *self._break_off(connection, client), Close(connection)]
 
     def stop(self, now: float) -> list[ServerEffect]:
-        """Close what is idle; the others are closed when they are answered."""
+        """Close what is idle; the others, and those that are yet to come, are closed when they are answered."""
         self._stopping = True
+        return self.close_idle(now)
+
+    def close_idle(self, now: float) -> list[ServerEffect]:
+        """Close the connections that carry no request."""
         effects: list[ServerEffect] = []
         for connection, client in list(self._clients.items()):
             if isinstance(client.state, Reading) and not client.http.reading_body:
@@ -204,8 +242,12 @@ class Server:
             client = self._clients[connection]
             if client.http.idle:
                 effects += self._close(connection)
+            elif client.http.sending:
+                text = f"an answer was broken off: its client did not take a piece in {self.limits.body_timeout:g} s"
+                report = Report(Verdict.PEER_MISBEHAVED, text)
+                effects += [report, *self._break_off(connection, client), Close(connection)]
             else:
-                effects += self._reject(connection, client, Broken("it was not sent whole in time", 408))
+                effects += self._reject(connection, client, Broken("it was not sent whole in time", 408), now)
         return effects
 
     def _heard(self, connection: int, client: Client, events: list[Event], now: float) -> list[ServerEffect]:
@@ -213,47 +255,49 @@ class Server:
         for event in events:
             if isinstance(event, Head):
                 assert isinstance(event.message, Request)
-                client.asked = self._next_request
-                self._next_request += 1
+                client.asked = self._numbers.new()
                 self._requests[client.asked] = connection
                 self._timers.set(connection, now + self.limits.body_timeout)
                 effects.append(Asked(client.asked, event.message))
-                interim = client.http.expects_continue()
-                if interim:
-                    effects.append(Send(connection, interim))
             elif isinstance(event, Complete):
                 assert isinstance(event.message, Request)
                 client.state = TABLE.move(client.state, Answering(client.asked))
                 self._timers.clear(connection)
                 effects.append(Requested(client.asked, event.message))
-            elif isinstance(event, Broken):
-                effects += self._reject(connection, client, event)
+            else:
+                assert isinstance(event, Broken)
+                effects += self._reject(connection, client, event, now)
         return effects
 
-    def _reject(self, connection: int, client: Client, broken: Broken) -> list[ServerEffect]:
+    def _reject(self, connection: int, client: Client, broken: Broken, now: float) -> list[ServerEffect]:
         """Answer what is no proper request as well as that can be done, and close."""
-        effects: list[ServerEffect] = [
-            Report(Verdict.REQUEST_REJECTED, f"a request was answered {broken.status}: {broken.reason}")
-        ]
-        self._requests.pop(client.asked, None)
-        if isinstance(client.state, Reading):
-            nothing = Response(broken.status, (("content-length", "0"),))
-            effects += [effect for effect in client.http.respond(nothing, close=True) if not isinstance(effect, Close)]
-        else:
-            effects.append(Gone(client.asked))
-        return [*effects, *self._close(connection)]
+        if not isinstance(client.state, Reading):  # its answer is not ready, or goes out just now
+            report = Report(Verdict.PEER_MISBEHAVED, f"a connection was closed before its answer: {broken.reason}")
+            return [report, *self.disconnected(connection, now), Close(connection)]
+        report = Report(Verdict.REQUEST_REJECTED, f"a request was answered {broken.status}: {broken.reason}")
+        said = [] if client.http.ended else [report]  # who leaves within a request is hardly there to be answered
+        nothing = Response(broken.status, (("content-length", "0"),))
+        answer = [effect for effect in client.http.respond(nothing, close=True) if not isinstance(effect, Close)]
+        return [*said, *answer, *self._close(connection)]
 
     def _sent(self, connection: int, client: Client, effects: list[ServerEffect], now: float) -> list[ServerEffect]:
         """After a response, or a part of it, has been given out."""
         if any(isinstance(effect, Close) for effect in effects):
             self._drop(connection)
-        elif not client.http.sending and isinstance(client.state, Answering):
+        elif client.http.sending:
+            self._timers.set(connection, now + self.limits.body_timeout)
+        else:
             client.state = TABLE.move(client.state, Reading())
             if self._stopping:
                 return [*effects, *self._close(connection)]
-            self._timers.set(connection, now + self.limits.keep_alive)
+            wait = self.limits.keep_alive if client.http.idle else self.limits.head_timeout
+            self._timers.set(connection, now + wait)
             effects += self._heard(connection, client, client.http.next_events(), now)
         return effects
+
+    def _break_off(self, connection: int, client: Client) -> list[ServerEffect]:
+        self._drop(connection)
+        return [BrokenOff(client.asked)]
 
     def _close(self, connection: int) -> list[ServerEffect]:
         self._drop(connection)

@@ -38,6 +38,11 @@ class StateTable:
             self.seen.add(edge)
         return new
 
+    def taken(self) -> Iterator[tuple[str, str]]:
+        """The names of the two ends of each edge that was seen."""
+        for source, target in self.seen or ():
+            yield _name(source), _name(target)
+
     def declared(self) -> Iterator[tuple[str, str]]:
         """The names of each edge's two ends."""
         for source, targets in self.edges.items():

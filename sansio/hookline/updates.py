@@ -6,10 +6,13 @@ classes structures it at the edge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from attrs import frozen
+
+MAX_UPDATE_ID: Final = 2**63 - 1
+"""No integer of the Bot API is wider than 64 bits; what a greater one would do as an offset, nobody knows."""
 
 LaneKey: TypeAlias = "int | str"
 """Updates with one lane key are handled one at a time, in order."""
@@ -41,20 +44,33 @@ Lane: TypeAlias = "Callable[[Mapping[str, Any]], LaneKey]"
 def read_update(raw: Any, lane: Lane | None = None) -> Update | str:
     """The update that `raw` is, or one sentence that says why it is none. Never raises for what Telegram may send.
 
-    lane: the program's own; whatever it raises is raised here.
+    lane: the program's own; whatever it raises is raised here, and TypeError for a key that is neither int nor str.
     """
     if not isinstance(raw, dict):
         return f"it is a JSON {_json_type(raw)}, not an object"
     update_id = raw.get("update_id")
     if type(update_id) is not int:
         return f"its update_id is {'missing' if update_id is None else 'a JSON ' + _json_type(update_id)}"
+    if update_id < 0:  # as an offset it would delete updates unseen (telegram-server.md, 2.2)
+        return "its update_id is negative"
+    if update_id > MAX_UPDATE_ID:
+        return "its update_id is too great"
     kind, payload = "", None
     for name, value in raw.items():
         if name != "update_id" and value is not None:
             kind, payload = name, value
             break
     key = _lane_of(update_id, kind, payload) if lane is None else lane(raw)
+    if not isinstance(key, (int, str)):
+        raise TypeError(f"a lane key must be an int or a str, not {key!r}")
     return Update(update_id, kind, payload, raw, key)
+
+
+def named(update_ids: Sequence[int], most: int = 5) -> str:
+    """Updates as a person is told of them: so many ids, and how many more there are."""
+    ids = ", ".join(map(str, update_ids[:most]))
+    more = f" and {len(update_ids) - most} more" if len(update_ids) > most else ""
+    return f"update{'' if len(update_ids) == 1 else 's'} {ids}{more}"
 
 
 def default_lane(raw: Mapping[str, Any]) -> LaneKey:

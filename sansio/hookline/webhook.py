@@ -11,7 +11,6 @@ is said only for an update that was handled, that was given up after `max_attemp
 
 from __future__ import annotations
 
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from random import Random
@@ -23,18 +22,23 @@ from hookline import codec
 from hookline.botapi import encode_reply, may_reply
 from hookline.effects import Effect, Ended, Log, Report, Respond, Throw, Verdict
 from hookline.errors import LocalProtocolError
-from hookline.http import Headers, Request, Response, body_bytes, values_of
+from hookline.gate import NO_BODY, Gate, unavailable
+from hookline.http import Request, Response, is_in_memory
 from hookline.lanes import Lanes
-from hookline.options import OnTimeout, WebhookOptions
+from hookline.options import NOT_AFTER_THE_ANSWER, OnTimeout, WebhookOptions
 from hookline.outcomes import Outcome, Raised, Returned
 from hookline.polling import Progress
 from hookline.states import StateTable
-from hookline.updates import Lane, Update, read_update
+from hookline.timers import Timers
+from hookline.updates import Lane, Update, named
 
 OnTimeoutPolicy: TypeAlias = "Callable[[Update], OnTimeout]"
 """Decides among throw, return and cancel, given the update. It must be a pure function."""
 
-NO_BODY: Final[Headers] = (("content-length", "0"),)
+MAX_JOINED: Final = 100
+"""Requests that may wait for one run. Telegram has one outstanding for an update (telegram-server.md, 4.3)."""
+MAX_UNSENT: Final = 100
+"""Held calls that are kept for an update's next delivery, after the client that was to get them had gone."""
 
 
 @frozen
@@ -72,11 +76,13 @@ class Delivery:
     """What is known of a run besides its lane: who waits for its end, and what Telegram was told.
 
     requests: those that wait, the oldest first. acknowledged: Telegram got 2xx, so it will not send the update again.
+    only_answer: the request by whose answer alone it gets that, while it goes out: one with files, which may break off.
     replied: the one call that may travel in a response has. held: the answer that carries it, where answers are held.
     """
 
     requests: list[int] = field(factory=list)
     acknowledged: bool = False
+    only_answer: int | None = None
     replied: bool = False
     held: Response | None = None
 
@@ -106,32 +112,38 @@ class Webhook:
         self.lanes = Lanes(self.options.concurrency)
         self.state: State = Serving()
         self.progress = Progress()
-        self._decode = decode
-        self._lane = lane
+        self._gate = Gate(self.options, decode, lane)
         self._on_timeout = on_timeout
         self._random = Random(seed)
         self._deliveries: dict[int, Delivery] = {}  # by job
         self._waiting: OrderedDict[int, Waiting] = OrderedDict()  # by request; the first is due first
         self._handled: OrderedDict[int, None] = OrderedDict()
         self._attempts: OrderedDict[int, int] = OrderedDict()
+        self._deserted = Timers()  # jobs whose clients have all gone, and when the last one's time is up
+        self._unsent: OrderedDict[int, Response] = OrderedDict()  # answers with a call that found nobody
+        # The requests that are some run's `only_answer`, each with the update if that run has failed meanwhile.
+        self._going_out: dict[int, Update | None] = {}
 
     # Reading
 
     @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
-        due = self._first_due
-        if isinstance(self.state, Stopping):
-            return self.state.until if due is None else min(due, self.state.until)
-        return due
+        times = (self._first_due, self._deserted.next, self._grace_end)
+        return min((time for time in times if time is not None), default=None)
 
     @property
     def reason(self) -> str:
         """Why there is a deadline, in words."""
-        due = self._first_due
-        if isinstance(self.state, Stopping) and (due is None or self.state.until <= due):
-            return "the grace time of running handlers ends"
-        return "nothing is awaited" if due is None else "a request's time is up"
+        deadline = self.deadline
+        if deadline is None:
+            return "nothing is awaited"
+        return "the grace time of running handlers ends" if deadline == self._grace_end else "a request's time is up"
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return isinstance(self.state, Over)
 
     @property
     def waiting_requests(self) -> int:
@@ -140,24 +152,7 @@ class Webhook:
 
     def screen(self, request: Request) -> Response | None:
         """The rejection that a request's head alone earns, or None. Its body need not have been read."""
-        if request.target.partition("?")[0] != self.options.path:
-            return Response(404, NO_BODY)
-        if request.method != "POST":
-            return Response(405, (("allow", "POST"), *NO_BODY))
-        if self.options.secret_token is not None:
-            secrets = values_of(request.headers, "x-telegram-bot-api-secret-token")
-            given = secrets[0].encode("utf-8", "surrogatepass") if len(secrets) == 1 else b""
-            if not hmac.compare_digest(given, self.options.secret_token.encode()):
-                return Response(401, NO_BODY)
-        types = values_of(request.headers, "content-type")
-        if len(types) != 1 or types[0].partition(";")[0].strip().lower() != "application/json":
-            return Response(415, NO_BODY)
-        for length in values_of(request.headers, "content-length"):
-            if not (length.isascii() and length.isdigit()):
-                return Response(400, NO_BODY)
-            if len(length) > 18 or int(length) > self.options.max_body:
-                return Response(413, NO_BODY)
-        return None
+        return self._gate.screen(request)
 
     # Facts
 
@@ -165,22 +160,10 @@ class Webhook:
         """A whole request has come; `request` is the caller's number for it, and not in use."""
         if request in self._waiting:
             raise LocalProtocolError(f"request {request} was told before and is not answered yet")
-        rejection = self.screen(message)
-        if rejection is not None:
-            return self._reject(request, rejection, f"{message.method} request answered {rejection.status}")
-        body = body_bytes(message.body)
-        if len(body) > self.options.max_body:
-            return self._reject(request, Response(413, NO_BODY), "request answered 413: its body is too large")
-        try:
-            raw = self._decode(body)
-        except ValueError as error:
-            return self._reject(request, Response(400, NO_BODY), f"request answered 400: its body is no JSON: {error}")
-        effects: list[Effect] = []
-        update = self._read(raw, effects)
-        if not isinstance(update, Update):
-            report = Report(Verdict.NOT_AN_UPDATE, f"request answered 400: its body is no update: {update}", raw=raw)
-            return [*effects, report, Respond(request, Response(400, NO_BODY))]
-        return effects + self._deliver(request, update, now)
+        reports, update = self._gate.read(message)
+        if isinstance(update, Response):
+            return [*reports, Respond(request, update)]
+        return [*reports, *self._deliver(request, update, now)]
 
     def finished(self, job: int, outcome: Outcome, now: float) -> list[Effect]:
         """The run of a handler has ended. What comes after the end of the whole run is ignored."""
@@ -190,9 +173,12 @@ class Webhook:
         if ended.started is None:
             raise LocalProtocolError(f"job {job} was told as finished before it was asked for")
         update, delivery = ended.update, self._deliveries.pop(job)
+        self._deserted.clear(job)
         effects: list[Effect] = []
         if isinstance(outcome, Returned):
             self._remember(update.update_id)
+            if delivery.held is not None and not delivery.requests:
+                effects += self._keep_unsent(update, delivery.held)
             effects += self._answer(delivery, delivery.held or Response(200, NO_BODY))
         else:
             effects += self._failed(update, delivery, outcome)
@@ -206,8 +192,21 @@ class Webhook:
         """The client of a request has gone before its answer. The run goes on, and can still be joined."""
         waiting = self._waiting.pop(request, None)
         if waiting is not None:
-            self._deliveries[waiting.job].requests.remove(request)
+            delivery = self._deliveries[waiting.job]
+            delivery.requests.remove(request)
+            if not delivery.requests and (self._on_timeout is not None or self.options.on_timeout == "cancel"):
+                self._deserted.set(waiting.job, waiting.until)
         return []
+
+    def broken_off(self, request: int, now: float) -> list[Effect]:
+        """The answer to a request will never be whole: it has not told Telegram that the update was delivered."""
+        failed = self._no_longer_goes_out(request, told=False)
+        return [] if failed is None else self._count_failure(failed)[0]
+
+    def went_out(self, request: int, now: float) -> list[Effect]:
+        """An answer that was read from files has gone out whole, as any other does at once."""
+        failed = self._no_longer_goes_out(request, told=True)
+        return [] if failed is None else self._lost(failed)
 
     # Commands
 
@@ -216,27 +215,26 @@ class Webhook:
         delivery = self._deliveries.get(job)
         return delivery is not None and not delivery.replied and bool(delivery.requests) and may_reply(method)
 
-    def reply(self, job: int, method: str, params: Mapping[str, Any], now: float) -> list[Effect] | None:
+    def reply(
+        self, job: int, method: str, params: Mapping[str, Any], now: float, *, in_memory: bool = False
+    ) -> list[Effect] | None:
         """Send a call in the response to the update of `job`; None if it can't travel so, and must be made by `Calls`.
 
-        It goes out at once, so that calls keep their order (with `hold_answer`, when the handler has ended). Telegram
-        then takes the update as delivered, whatever becomes of the handler.
+        It goes out at once, so that calls keep their order (where answers are held, with the handler's end). Telegram
+        then takes the update as delivered, whatever becomes of the handler. in_memory: only if nothing in it is to be
+        read from a file.
         """
         if not self.can_reply(job, method):
             return None
         response = encode_reply(method, params, self._random)
-        if response is None:
+        if response is None or (in_memory and not is_in_memory(response.body)):
             return None
         delivery = self._deliveries[job]
         delivery.replied = True
-        if self.options.hold_answer:
+        if self.options.hold_answer or self.options.freezes:
             delivery.held = response
             return []
-        delivery.acknowledged = True
-        # The newest request is the one that Telegram surely still waits on.
-        newest = delivery.requests.pop()
-        del self._waiting[newest]
-        return [Respond(newest, response), *self._answer(delivery, Response(200, NO_BODY))]
+        return self._acknowledge(delivery, response)
 
     def stop(self, now: float) -> list[Effect]:
         """End the run: new work gets 503, running handlers get their grace time. A second stop ends that at once.
@@ -249,7 +247,9 @@ class Webhook:
             self._go(evolve(self.state, until=min(self.state.until, now)))
             return self.tick(now)
         self._go(Stopping(now + self.options.grace))
-        effects: list[Effect] = []
+        effects: list[Effect] = [
+            *self.lanes.last_work(self.options.grace, "which Telegram sends again, unless it was told 2xx")
+        ]
         for job in self.lanes.jobs():
             delivery = self._deliveries[job.number]
             if job.started is None and not delivery.acknowledged:
@@ -263,6 +263,11 @@ class Webhook:
         effects: list[Effect] = []
         while (due := self._first_due) is not None and due <= now:
             effects += self._time_is_up(next(iter(self._waiting)), now)
+        for job in self._deserted.due(now):
+            update = self.lanes.job(job).update
+            if self._decide(update, effects) == "cancel":
+                effects.append(self._late(update, "it is cancelled"))
+                effects += self._cut_short(job, now)
         if isinstance(self.state, Stopping):
             if self.state.until <= now:
                 return effects + self._out_of_grace(now)
@@ -274,13 +279,18 @@ class Webhook:
     def _deliver(self, request: int, update: Update, now: float) -> list[Effect]:
         self._count(now, fetched=True)
         if update.update_id in self._handled:
-            return [Respond(request, Response(200, NO_BODY))]
+            return [Respond(request, self._unsent.pop(update.update_id, Response(200, NO_BODY)))]
         job = self.lanes.job_of(update.update_id)
         if job is not None and not isinstance(self.state, Over):
             delivery = self._deliveries[job]
             if delivery.acknowledged:
                 # Telegram was told 2xx and did not hear it: it is told again, the run goes on.
+                self._going_out.pop(delivery.only_answer or 0, None)
+                delivery.only_answer = None
                 return [Respond(request, Response(200, NO_BODY))]
+            if len(delivery.requests) >= MAX_JOINED:
+                text = f"update {update.update_id} answered 503: {MAX_JOINED} requests wait for its run already"
+                return [Report(Verdict.REQUEST_REJECTED, text, update.update_id), Respond(request, self._unavailable())]
             self._attach(request, job, now)
             return []
         if not isinstance(self.state, Serving):
@@ -300,11 +310,16 @@ class Webhook:
     def _attach(self, request: int, job: int, now: float) -> None:
         self._deliveries[job].requests.append(request)
         self._waiting[request] = Waiting(job, now + self.options.timeout)
+        self._deserted.clear(job)
 
     @property
     def _first_due(self) -> float | None:
         """When the time of the oldest waiting request is up; all have the same time, so the oldest is due first."""
         return next(iter(self._waiting.values())).until if self._waiting else None
+
+    @property
+    def _grace_end(self) -> float | None:
+        return self.state.until if isinstance(self.state, Stopping) else None
 
     def _time_is_up(self, request: int, now: float) -> list[Effect]:
         job = self._waiting[request].job
@@ -312,40 +327,65 @@ class Webhook:
         effects: list[Effect] = []
         decision = self._decide(update, effects)
         delivery = self._deliveries[job]
-        if delivery.held is not None or decision == "return":
-            delivery.acknowledged = True
+        if decision == "return" or (delivery.held is not None and not self.options.freezes):
             response, delivery.held = delivery.held or Response(200, NO_BODY), None
-            return effects + self._answer(delivery, response)
-        text = f"the handler of update {update.update_id} did not end within {self.options.timeout:g} s"
+            return effects + self._acknowledge(delivery, response)
         del self._waiting[request]
         delivery.requests.remove(request)
+        thrown = Throw(request, update.update_id, self.options.timeout)
         if decision == "cancel":
-            effects.append(Report(Verdict.HANDLER_TIMEOUT, f"{text}; it is cancelled", update.update_id))
-            effects.append(Throw(request, update.update_id, self.options.timeout))
-            if self.lanes.job(job).started is None:
-                return effects + self._throw_all(delivery, update) + self._drop(job, self._unavailable(), now)
-            return effects + self.lanes.cancel(job, now)
-        text += "; it goes on, and the next request for this update joins it"
-        effects.append(Report(Verdict.HANDLER_TIMEOUT, text, update.update_id))
-        effects.append(Throw(request, update.update_id, self.options.timeout))
-        return effects
+            return [*effects, self._late(update, "it is cancelled"), thrown, *self._cut_short(job, now)]
+        return [*effects, self._late(update, "it goes on, and the next request for this update joins it"), thrown]
+
+    def _late(self, update: Update, what: str) -> Report:
+        text = f"the handler of update {update.update_id} did not end within {self.options.timeout:g} s; {what}"
+        return Report(Verdict.HANDLER_TIMEOUT, text, update.update_id)
+
+    def _cut_short(self, job: int, now: float) -> list[Effect]:
+        """End a run whose time is up: one that has not begun is forgotten, one that runs is cancelled."""
+        known = self.lanes.job(job)
+        if known.started is None:
+            return self._throw_all(self._deliveries[job], known.update) + self._drop(job, self._unavailable(), now)
+        return self.lanes.cancel(job, now)
 
     def _decide(self, update: Update, effects: list[Effect]) -> OnTimeout:
         if self._on_timeout is None:
             return self.options.on_timeout
         try:
             decision = self._on_timeout(update)
-            if decision in ("throw", "return", "cancel"):
+            if decision in ("throw", "cancel") or (decision == "return" and not self.options.freezes):
                 return decision
             wrong = f"on_timeout= returned {decision!r}, not 'throw', 'return' or 'cancel'"
+            if decision == "return":
+                wrong = f"on_timeout= returned 'return', but {NOT_AFTER_THE_ANSWER}"
         except Exception as error:  # the program's own function: anything may come out of it
             wrong = f"on_timeout= raised {type(error).__name__}: {error}"
         text = f"{wrong}; '{self.options.on_timeout}' is taken"
         effects.append(Report(Verdict.POLICY_FAILED, text, update.update_id))
         return self.options.on_timeout
 
+    def _acknowledge(self, delivery: Delivery, response: Response) -> list[Effect]:
+        """Answer all that wait for this run by 2xx before its end."""
+        delivery.acknowledged = True
+        if len(delivery.requests) == 1 and not is_in_memory(response.body):
+            delivery.only_answer = delivery.requests[0]
+            self._going_out[delivery.only_answer] = None
+        return self._answer(delivery, response)
+
+    def _no_longer_goes_out(self, request: int, *, told: bool) -> Update | None:
+        """An answer has told Telegram of its update, or will never; the update, if its run has failed meanwhile."""
+        if request not in self._going_out:
+            return None
+        for delivery in self._deliveries.values():
+            if delivery.only_answer == request:
+                delivery.acknowledged, delivery.only_answer = told, None
+        return self._going_out.pop(request)
+
     def _answer(self, delivery: Delivery, response: Response) -> list[Effect]:
-        """Answer all that wait for this run: the newest by `response`, the others by its status alone."""
+        """Answer all that wait for this run: the newest by `response`, the others by its status alone.
+
+        The newest request is the one that Telegram surely still waits on.
+        """
         effects: list[Effect] = []
         while delivery.requests:
             request = delivery.requests.pop()
@@ -365,33 +405,54 @@ class Webhook:
     # The end of a run
 
     def _failed(self, update: Update, delivery: Delivery, outcome: Outcome) -> list[Effect]:
-        name = f"update {update.update_id} ({update.kind or 'empty'})"
         effects: list[Effect] = []
         if isinstance(outcome, Raised):
-            text = f"the handler of {name} raised {outcome.summary}"
+            text = f"the handler of {_name(update)} raised {outcome.summary}"
             effects.append(Report(Verdict.HANDLER_FAILED, text, update.update_id, outcome.traceback))
+        if delivery.only_answer is not None:
+            self._going_out[delivery.only_answer] = update  # what becomes of it is known when the answer is out
+            return effects
         if delivery.acknowledged:
-            self._attempts.pop(update.update_id, None)
-            text = f"{name} failed after Telegram was told that it was delivered; it will not be sent again"
-            return [*effects, Report(Verdict.LOST, text, update.update_id, update.raw)]
+            return effects + self._lost(update)
         if isinstance(self.state, Stopping) and not isinstance(outcome, Raised):
             return effects + self._answer(delivery, self._unavailable())
+        reports, response = self._count_failure(update)
+        return effects + reports + self._answer(delivery, response)
+
+    def _lost(self, update: Update) -> list[Effect]:
+        self._attempts.pop(update.update_id, None)
+        text = (
+            f"{_name(update)} failed after Telegram was told that it was delivered, so it is not sent again, unless "
+            "that answer was lost on its way"
+        )
+        return [Report(Verdict.LOST, text, update.update_id, update.raw)]
+
+    def _count_failure(self, update: Update) -> tuple[list[Effect], Response]:
+        """What is said of one more failed run, and what is answered for it."""
         attempts = self._attempts.pop(update.update_id, 0) + 1
         if attempts >= self.options.max_attempts:
             self._remember(update.update_id)
-            text = f"{name} is given up after {attempts} failed runs, so that its chat can go on"
-            effects.append(Report(Verdict.GIVEN_UP, text, update.update_id, update.raw))
-            return effects + self._answer(delivery, Response(200, NO_BODY))
+            text = f"{_name(update)} is given up after {attempts} failed runs, so that its chat can go on"
+            return [Report(Verdict.GIVEN_UP, text, update.update_id, update.raw)], Response(200, NO_BODY)
         self._attempts[update.update_id] = attempts
         while len(self._attempts) > self.options.remember:
             self._attempts.popitem(last=False)
-        return effects + self._answer(delivery, Response(500, NO_BODY))
+        return [], Response(500, NO_BODY)
 
     def _remember(self, update_id: int) -> None:
         self._attempts.pop(update_id, None)
         self._handled[update_id] = None
         while len(self._handled) > self.options.remember:
-            self._handled.popitem(last=False)
+            self._unsent.pop(self._handled.popitem(last=False)[0], None)
+
+    def _keep_unsent(self, update: Update, held: Response) -> list[Effect]:
+        """Keep a call that was to travel in an answer, for the update's next delivery: Telegram was not told yet."""
+        self._unsent[update.update_id] = held
+        if len(self._unsent) <= MAX_UNSENT:
+            return []
+        update_id, _ = self._unsent.popitem(last=False)
+        text = f"the call in the answer to update {update_id} was never made: Telegram did not send the update again"
+        return [Report(Verdict.LOST, text, update_id)]
 
     def _drop_next_run(self, update: Update, now: float) -> list[Effect]:
         """Forget the run that a redelivery asked for while the one before, now known, was being cancelled."""
@@ -402,37 +463,16 @@ class Webhook:
 
     def _drop(self, job: int, response: Response, now: float) -> list[Effect]:
         """Forget a job that has not begun, and answer what waits for it."""
+        self._deserted.clear(job)
         effects = self._answer(self._deliveries.pop(job), response) + self.lanes.cancel(job, now)
         self._count(now)
         return effects
 
     def _unavailable(self) -> Response:
-        return Response(503, (("retry-after", str(self.options.retry_after)), *NO_BODY))
-
-    def _reject(self, request: int, response: Response, text: str) -> list[Effect]:
-        return [Report(Verdict.REQUEST_REJECTED, text), Respond(request, response)]
-
-    def _read(self, raw: Any, effects: list[Effect]) -> Update | str:
-        try:
-            update = read_update(raw, self._lane)
-            if isinstance(update, Update):
-                hash(update.lane)
-            return update
-        except Exception as error:  # the program's own lane function: anything may come out of it
-            update = read_update(raw)
-            if isinstance(update, Update):
-                text = f"lane= raised {type(error).__name__}: {error}; the update keeps its default lane"
-                effects.append(Report(Verdict.POLICY_FAILED, text, update.update_id))
-            return update
+        return unavailable(self.options.retry_after)
 
     def _count(self, now: float, *, fetched: bool = False, handled: bool = False) -> None:
-        self.progress = evolve(
-            self.progress,
-            last_fetched=now if fetched else self.progress.last_fetched,
-            last_handled=now if handled else self.progress.last_handled,
-            waiting=self.lanes.waiting,
-            running=self.lanes.running,
-        )
+        self.progress = self.progress.counted(self.lanes, now, fetched=fetched, handled=handled)
 
     # The end of it all
 
@@ -447,15 +487,22 @@ class Webhook:
 
     def _out_of_grace(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
+        left: list[int] = []
         for job in self.lanes.jobs():
             delivery = self._deliveries[job.number]
-            if delivery.acknowledged:
+            if delivery.only_answer is not None:
+                self._going_out[delivery.only_answer] = job.update
+            elif delivery.acknowledged:
                 text = f"update {job.update.update_id} was not handled before the stop, after Telegram was told it was"
                 effects.append(Report(Verdict.LOST, text, job.update.update_id, job.update.raw))
             effects += self._answer(delivery, self._unavailable())
             if job.started is not None:
+                left.append(job.update.update_id)
                 effects += self.lanes.cancel(job.number, now)
-        if self.lanes.running:
-            effects.append(Log(f"{self.lanes.running} handlers did not end within the grace time and are left behind"))
+        effects.append(Log(f"handlers that did not end within the grace time: {len(left)} ({named(left)})"))
         self._go(Over())
         return [*effects, Ended()]
+
+
+def _name(update: Update) -> str:
+    return f"update {update.update_id} ({update.kind or 'empty'})"
