@@ -6,7 +6,8 @@ driver can serve it on loopback.
 
 from __future__ import annotations
 
+from hookline.sim.faults import Fault
 from hookline.sim.server import SimulatedServer
-from hookline.sim.telegram import Call, Fault, SimulatedTelegram
+from hookline.sim.telegram import Call, SimulatedTelegram
 
 __all__ = ["Call", "Fault", "SimulatedServer", "SimulatedTelegram"]

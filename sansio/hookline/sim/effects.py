@@ -1,7 +1,9 @@
 """What the simulated Telegram wants done besides `Respond`, as values; the contract is that of `hookline.effects`.
 
 HangUp    closes a client's connection      -
-Post      sends a webhook request           answered by `posted` or `post_failed`
+CloseIdle closes clients' idle connections  -
+OpenSlot  opens a webhook's connection      answered by `slot_lost` if it fails
+Post      sends a webhook request           answered by `sent`, and by `posted` or `slot_lost`
 CloseSlot closes a webhook's connection     answered by nothing
 """
 
@@ -11,7 +13,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from hookline.effects import Effect
+from hookline.effects import Respond
 from hookline.http import Request
 
 
@@ -24,12 +26,26 @@ class HangUp:
 
 
 @frozen
+class CloseIdle:
+    """Close every connection of a client that carries no request."""
+
+
+@frozen
+class OpenSlot:
+    """Open the connection `slot` to a webhook's endpoint."""
+
+    slot: int
+    host: str
+    port: int
+    tls: bool
+
+
+@frozen
 class Post:
-    """Send a webhook's request over the connection `slot`, which is opened to `url` if it is not open."""
+    """Send a webhook's request over the connection `slot`, once it is open."""
 
     post: int
     slot: int
-    url: str
     request: Request
 
 
@@ -40,4 +56,4 @@ class CloseSlot:
     slot: int
 
 
-SimEffect: TypeAlias = "Effect | HangUp | Post | CloseSlot"
+SimEffect: TypeAlias = "Respond | HangUp | CloseIdle | OpenSlot | Post | CloseSlot"
