@@ -30,6 +30,15 @@ BOT_ID = 4_200_000_042
 TOKEN = f"{BOT_ID}:simulated-token-of-the-demo-bot"
 SENDING = 2.0
 """The seconds over which the users send."""
+HANDLING = 10.0
+"""The seconds that a demo should take, about: more would try the patience of whoever looks."""
+MOST_UPDATES = 100
+"""More would not show more."""
+
+
+def suitable_number(users: int, slow: float) -> int:
+    """How many updates the users send, unless somebody says: what their chats can handle in HANDLING seconds."""
+    return min(MOST_UPDATES, users * max(1, int(HANDLING / slow))) if slow else MOST_UPDATES
 
 
 @frozen
@@ -80,12 +89,16 @@ class Tally:
 
 @frozen
 class Summary:
-    """The count at the end."""
+    """The count at the end.
+
+    handled: updates that the handler got. twice: those that it got more than once. out_of_order: those that were
+    answered before an earlier one of their chat. at_once: those that began while another of their chat was handled.
+    """
 
     sent: int
-    delivered: int
+    handled: int
     answered: int
-    repeated: int
+    twice: int
     out_of_order: int
     at_once: int
     lost: int
@@ -93,8 +106,8 @@ class Summary:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was lost, repeated, overtaken or handled at the same time as another of its chat."""
-        return self.lost == self.repeated == self.out_of_order == self.at_once == 0
+        """Whether nothing was lost, handled twice, overtaken, or handled together with another of its chat."""
+        return self.lost == self.twice == self.out_of_order == self.at_once == 0
 
 
 def run_demo(settings: Settings, show: Callable[[Tally, list[str]], None]) -> Summary:
@@ -162,9 +175,9 @@ def _summary(settings: Settings, tally: Tally, simulation: Simulation, seconds: 
         seen[key] = max(seen[key], places[text])
     return Summary(
         sent=len(tally.sent),
-        delivered=len(tally.started),
+        handled=len(tally.started),
         answered=len(set(answers)),
-        repeated=sum(tally.started.values()) - len(tally.started),
+        twice=sum(times > 1 for times in tally.started.values()),
         out_of_order=out_of_order,
         at_once=tally.overlaps,
         lost=len(tally.sent) - len(set(answers)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,7 +15,7 @@ from hookline.effects import Effect
 from hookline.sim import SimulatedServer, SimulatedTelegram
 from hookline.sim.effects import SimEffect
 from hookline_io import common
-from hookline_io.asyncio import Link, Run
+from hookline_io.asyncio import Run
 
 
 @frozen
@@ -59,20 +60,28 @@ class Simulation:
 
 @contextlib.asynccontextmanager
 async def serve_simulation(
-    telegram: SimulatedTelegram | None = None, *, listen: tuple[str, int] = ("127.0.0.1", 0)
+    telegram: SimulatedTelegram | None = None,
+    *,
+    listen: tuple[str, int] = ("127.0.0.1", 0),
+    certificate: tuple[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Simulation]:
-    """Serve a simulated Telegram while the context lasts. Port 0 takes a free one. OptionError if none can be had."""
+    """Serve a simulated Telegram while the context lasts.
+
+    listen: host and port; port 0 takes a free one. certificate: paths of a certificate and its key, to serve TLS.
+    tls: to webhooks. Errors: OptionError if the address or the certificate can't be had.
+    """
     # The loop's clock is the machine's; the epoch makes its dates those of the wall.
     epoch = int(time.time() - asyncio.get_running_loop().time())
     telegram = telegram or SimulatedTelegram(seed=common.seed(), epoch=epoch)
     server = SimulatedServer(telegram)
-    run = Run(server)
-    sock = common.listen(*listen)
-    host, port = sock.getsockname()[:2]
-    listener = await run.loop.create_server(lambda: Link(run, None), sock=sock)
-    try:
-        yield Simulation(telegram, f"http://{host}:{port}", server, run)
-    finally:
-        listener.close()
-        run.tell(server.stop)
-        await run.until_ended()
+    server_tls = common.server_tls(*certificate) if certificate is not None else None
+    run = Run(server, tls=tls)
+    with common.listen(*listen) as sock:
+        host, port = sock.getsockname()[:2]
+        run.listen(sock, server_tls)
+        try:
+            yield Simulation(telegram, f"{'http' if server_tls is None else 'https'}://{host}:{port}", server, run)
+        finally:
+            run.hear(server.stop)
+            await run.until_ended()

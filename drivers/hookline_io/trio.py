@@ -2,28 +2,32 @@
 
 It opens, writes, closes, runs the handler and wakes on the deadline; every decision is the machine's. Each connection
 has one task that reads and one that writes; effects are carried out strictly in the order in which they were given,
-since carrying one out never waits: it fills a writer's queue or starts a task.
+since carrying one out never waits: it fills a writer's queue or starts a task. All tasks of a run have the context that
+it was begun in, whoever made the call that led to them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import math
-import os
 import signal
+import socket
 import ssl
+import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
-from pathlib import PurePath
-from typing import Any, BinaryIO, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import anyio
-from anyio.abc import ByteStream, Listener, SocketAttribute, SocketStream, TaskGroup
+import trio
+from anyio.abc import ByteStream, SocketAttribute, SocketListener, SocketStream, TaskGroup
 from anyio.streams.tls import TLSStream
 from attrs import define, field
 
 from hookline.bot import Bot, ReplyWith
-from hookline.botapi import Token, with_stream_ids
+from hookline.botapi import Token
 from hookline.effects import (
     Cancel,
     Close,
@@ -32,39 +36,64 @@ from hookline.effects import (
     Ended,
     Handle,
     Log,
+    Mark,
+    Open,
     Pull,
     Receive,
+    Release,
     Report,
     Resolve,
+    Respond,
     Send,
+    Store,
+    Throw,
 )
 from hookline.errors import OptionError, RunFailed
-from hookline.http import StreamId
-from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions
+from hookline.http import Request, Response
+from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
 from hookline.outcomes import CallOutcome, Cancelled, Outcome, Returned
 from hookline.updates import Lane, Update
 from hookline.webhook import OnTimeoutPolicy
-from hookline_io import common
+from hookline_io import common, keeping, tracing
+from hookline_io.stores import UpdateStore
 
 Handler: TypeAlias = "Callable[[Update, Api], Awaitable[object]]"
 """`async def handler(update, api)`."""
 
 
+BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+"""What the streams of anyio raise when a connection is at its end."""
+
+
 @define(eq=False)
 class Link:
-    """One connection: what is to be written, and whether it is to be closed then."""
+    """One connection: what is to be written, and whether it is to be closed then.
+
+    writing: the writer's scope. written: set while all that was to be written has been. gone: it is closed.
+    """
 
     stream: ByteStream
     outbox: deque[bytes] = field(factory=deque)
     closing: bool = False
+    writing: anyio.CancelScope = field(factory=anyio.CancelScope)
     news: anyio.Event = field(factory=anyio.Event)
     written: anyio.Event = field(factory=anyio.Event)
-    gone: anyio.Event = field(factory=anyio.Event)
-    file: BinaryIO | None = None
+    gone: bool = False
+    upload: common.Upload | None = None
 
-    def wake(self) -> None:
-        """Tell the writer that there is something to do."""
-        self.news.set()
+    def end_upload(self) -> None:
+        """Close the file that was being read, if there is one."""
+        if self.upload is not None:
+            self.upload.end()
+            self.upload = None
+
+
+@define(eq=False)
+class Asking:
+    """A request that came as a value and waits for its answer."""
+
+    done: anyio.Event = field(factory=anyio.Event)
+    answer: common.Answer = None
 
 
 @define(eq=False)
@@ -79,23 +108,38 @@ class Waiting:
 class Run:
     """One machine and what it holds of this task group: links, handlers, calls."""
 
-    def __init__(self, machine: Bot, tasks: TaskGroup, handler: Handler | None, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        machine: Bot,
+        tasks: TaskGroup,
+        handler: Handler | None,
+        tls: ssl.SSLContext | None,
+        store: UpdateStore | None,
+    ) -> None:
         self.machine = machine
         self.handler = handler
         self.tls = tls
         self.tasks = tasks
-        self.ended = anyio.Event()
+        self.over = False
         self.failure: str | None = None
         self.calls: dict[int, Waiting] = {}
+        self.requests: dict[int, Asking] = {}
         self.sinks: dict[int, Callable[[bytes], object]] = {}
         self.streams: dict[int, Any] = {}
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread = threading.get_ident()
+        self._keeper = None if store is None else keeping.Keeper(store, machine, self._hear_from_anywhere)
         self._links: dict[int, Link] = {}
-        self._leaving: dict[int, Link] = {}
+        self._leaving: set[Link] = set()
         self._connecting: dict[int, anyio.CancelScope] = {}
         self._jobs: dict[int, anyio.CancelScope] = {}
+        self._ended = anyio.Event()
+        self._left = anyio.Event()
         self._changed = anyio.Event()
+        self._context = contextvars.copy_context()
         self._armed: float | None = None
         self._queue: deque[Effect] = deque()
+        self._heard: deque[Callable[[], None]] = deque()  # of other threads, and not told yet
         self._performing = False
         self._last_number = 0
         self._perform: dict[type, Callable[[Any], None]] = {
@@ -107,18 +151,46 @@ class Run:
             Cancel: self._cancel,
             Resolve: self._resolve,
             Receive: self._receive,
+            Respond: self._respond,
+            Throw: self._respond,
             Report: common.show,
             Log: common.show,
             Ended: self._end,
         }
+        if self._keeper is not None:
+            keeper = self._keeper
+            self._perform |= {Open: keeper.open, Store: keeper.store, Mark: keeper.mark, Release: keeper.release}
 
     # The interpreter
 
     def tell(self, fact: Callable[..., list[Effect]], *args: Any, **kwargs: Any) -> None:
         """Tell the machine a fact or give it a command, and carry out what it wants done."""
-        self._queue.extend(fact(*args, now=anyio.current_time(), **kwargs))
-        if self._performing:
+        if self.over:  # there is nothing left to carry anything out with
             return
+        self._queue.extend(fact(*args, now=anyio.current_time(), **kwargs))
+        if not self._performing:
+            self._context.run(self._carry_out)
+
+    def _hear_from_anywhere(self, fact: Callable[..., list[Effect]], *args: Any, **kwargs: Any) -> None:
+        """Tell the machine something, which may be known in any thread."""
+        if threading.get_ident() == self._thread:
+            self.tell(fact, *args, **kwargs)
+            return
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(partial(self._hear, fact, *args, **kwargs))
+
+    def _hear(self, fact: Callable[..., list[Effect]], *args: Any, **kwargs: Any) -> None:
+        """Tell something in one of the run's tasks, so that an error ends the run and not trio."""
+        # Tasks that are started together run in any order; what they tell must not.
+        self._heard.append(partial(self.tell, fact, *args, **kwargs))
+
+        async def tell() -> None:
+            self._heard.popleft()()
+
+        if not self.over:
+            self.tasks.start_soon(tell)
+
+    def _carry_out(self) -> None:
         self._performing = True
         try:
             while self._queue:
@@ -147,93 +219,102 @@ class Run:
     # Connections
 
     def _connect(self, effect: Connect) -> None:
-        self._connecting[effect.connection] = anyio.CancelScope()
-        self.tasks.start_soon(self._open, effect)
+        scope = self._connecting[effect.connection] = anyio.CancelScope()
+        self.tasks.start_soon(self._open, effect, scope)
 
-    async def _open(self, effect: Connect) -> None:
+    async def _open(self, effect: Connect, scope: anyio.CancelScope) -> None:
         stream: ByteStream | None = None
-        with self._connecting[effect.connection]:
-            try:
-                stream = await anyio.connect_tcp(effect.host, effect.port)
-                _tune(stream)
-                if effect.tls:
-                    self.tls = self.tls or common.client_tls()
-                    stream = await TLSStream.wrap(
-                        stream, hostname=effect.host, ssl_context=self.tls, standard_compatible=False
-                    )
-            except (OSError, ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
-                del self._connecting[effect.connection]
-                self.tell(self.machine.connect_failed, effect.connection, common.why(error))
-                return
-        if self._connecting.pop(effect.connection, None) is not None and stream is not None:
-            await self._attend(stream, effect.connection, self.machine.connected)
+        reason = ""
+        try:
+            with scope:
+                plain = await anyio.connect_tcp(effect.host, effect.port)
+                stream = await self._to_telegram(plain, effect.host) if effect.tls else _tuned(plain)
+        except (*BROKEN, ValueError) as error:  # ValueError: what is no host name, to sockets or to TLS
+            reason = common.why(error)
+        if self._connecting.pop(effect.connection, None) is None:  # closed meanwhile
+            if stream is not None:
+                await anyio.aclose_forcefully(stream)
+        elif stream is None:
+            self.tell(self.machine.connect_failed, effect.connection, reason)
+        else:
+            await self._attend(stream, effect.connection, accepted=False)
 
-    async def accept(self, stream: SocketStream, tls: ssl.SSLContext | None) -> None:
-        """Serve a client that has connected."""
-        accepted: ByteStream = stream
-        _tune(stream)
+    async def _to_telegram(self, stream: SocketStream, host: str) -> ByteStream:
+        self.tls = self.tls or common.client_tls()
+        return await _with_tls(_tuned(stream), self.tls, hostname=host)
+
+    async def listen(self, listener: SocketListener, tls: ssl.SSLContext | None) -> None:
+        """Accept clients, for ever."""
+        while True:
+            try:
+                while True:
+                    self.tasks.start_soon(self._serve, await listener.accept(), tls)
+            except anyio.BrokenResourceError as error:
+                common.logger.warning("a client could not be accepted: %s", common.why(error))
+            await anyio.sleep(common.ACCEPT_PAUSE)
+
+    async def _serve(self, plain: SocketStream, tls: ssl.SSLContext | None) -> None:
+        stream: ByteStream = _tuned(plain)
         if tls is not None:
             try:
                 with anyio.fail_after(common.HANDSHAKE_TIMEOUT):
-                    accepted = await TLSStream.wrap(
-                        stream, server_side=True, ssl_context=tls, standard_compatible=False
-                    )
-            except (OSError, ssl.SSLError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream):
-                await anyio.aclose_forcefully(stream)
+                    stream = await _with_tls(plain, tls, server_side=True)
+            except (*BROKEN, TimeoutError):
                 return
-        await self._attend(accepted, self.machine.new_connection(), self.machine.accepted)
+        await self._attend(stream, self.machine.new_connection(), accepted=True)
 
-    async def _attend(self, stream: ByteStream, connection: int, fact: Callable[..., list[Effect]]) -> None:
+    async def _attend(self, stream: ByteStream, connection: int, *, accepted: bool) -> None:
         """Read from a connection to its end."""
         link = self._links[connection] = Link(stream)
         self.tasks.start_soon(self._write, connection, link)
-        self.tell(fact, connection)
-        reason = "closed by the other side"
+        self.tell(self.machine.accepted if accepted else self.machine.connected, connection)
         try:
             while True:
-                data = await stream.receive(common.READ_SIZE)
-                self.tell(self.machine.received, connection, data)
+                self.tell(self.machine.received, connection, await stream.receive(common.READ_SIZE))
+                if accepted:  # who does not take his answers is not heard
+                    await link.written.wait()
         except anyio.EndOfStream:
             self.tell(self.machine.received, connection, b"")
-            if fact == self.machine.accepted and connection in self._links:
-                return  # an answer may still have to go out; the writer closes
-        except (OSError, ssl.SSLError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            reason = common.why(error)
-        if self._links.pop(connection, None) is not None:
-            link.closing = True
-            link.wake()
-            self.tell(self.machine.disconnected, connection, reason)
+            if not accepted:  # to a client an answer may still have to go out
+                self._lost(connection, common.why(None))
+        except BROKEN as error:
+            self._lost(connection, common.why(error))
 
     async def _write(self, connection: int, link: Link) -> None:
         """Write what is in a connection's queue, and close it when that is asked for."""
         try:
-            while link.outbox or not link.closing:
-                while link.outbox:
-                    data = b"".join(link.outbox)
-                    link.outbox.clear()
-                    await link.stream.send(data)
-                link.written.set()
-                if not link.closing:
-                    await link.news.wait()
-                    link.news = anyio.Event()
-        except (OSError, ssl.SSLError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            if self._links.pop(connection, None) is not None:
-                self.tell(self.machine.disconnected, connection, common.why(error))
+            with link.writing:
+                while link.outbox or not link.closing:
+                    if link.outbox:
+                        data = b"".join(link.outbox)
+                        link.outbox.clear()
+                        await link.stream.send(data)
+                    else:
+                        link.written.set()
+                        await link.news.wait()
+                        link.news = anyio.Event()
+        except BROKEN as error:
+            self._lost(connection, common.why(error))
         finally:
             link.written.set()
-            if link.file is not None:
-                link.file.close()
-            with anyio.CancelScope(shield=True):
-                await anyio.aclose_forcefully(link.stream) if connection not in self._leaving else await _end(link)
-            self._leaving.pop(connection, None)
-            link.gone.set()
+            link.end_upload()
+            link.gone = True
+            self._leaving.discard(link)
+            self._left.set()
+            await anyio.aclose_forcefully(link.stream)
+
+    def _lost(self, connection: int, reason: str) -> None:
+        link = self._links.pop(connection, None)
+        if link is not None:
+            link.writing.cancel()
+            self.tell(self.machine.disconnected, connection, reason)
 
     def _send(self, effect: Send) -> None:
         link = self._links.get(effect.connection)
         if link is not None:
             link.outbox.append(effect.data)
             link.written = anyio.Event()
-            link.wake()
+            link.news.set()
 
     def _close(self, effect: Close) -> None:
         connecting = self._connecting.pop(effect.connection, None)
@@ -241,50 +322,50 @@ class Run:
             connecting.cancel()
         link = self._links.pop(effect.connection, None)
         if link is not None:
-            self._leaving[effect.connection] = link
+            self._leaving.add(link)
             link.closing = True
-            link.wake()
+            link.writing.deadline = anyio.current_time() + common.FLUSH_TIMEOUT
+            link.news.set()
 
     def _pull(self, effect: Pull) -> None:
-        self.tasks.start_soon(self._read_file, effect)
-
-    async def _read_file(self, effect: Pull) -> None:
         link = self._links.get(effect.connection)
-        if link is None:
-            return
+        if link is not None:
+            self.tasks.start_soon(self._read_file, effect, link)
+
+    async def _read_file(self, effect: Pull, link: Link) -> None:
         await link.written.wait()
+        if link.gone:
+            return
         try:
-            if isinstance(effect.source, PurePath):
-                if link.file is None:
-                    link.file = await anyio.to_thread.run_sync(open, os.fspath(effect.source), "rb")
-                stream: Any = link.file
-            else:
-                stream = self.streams[effect.source.id]
-            data = await anyio.to_thread.run_sync(stream.read, effect.size)
-        except Exception as error:  # a stream is the program's own: anything may come out of it
+            link.upload = link.upload or common.Upload(effect.source, self.streams)
+            # It may never give anything: the end of the run does not wait for it.
+            data = await anyio.to_thread.run_sync(link.upload.read, effect.size, abandon_on_cancel=True)
+        except Exception as error:
+            link.end_upload()
             self.tell(self.machine.pull_failed, effect.connection, common.why(error))
             return
-        if not data and link.file is not None:
-            link.file.close()
-            link.file = None
+        if not data:
+            link.end_upload()
         self.tell(self.machine.pulled, effect.connection, data)
 
     # Handlers and calls
 
     def _handle(self, effect: Handle) -> None:
-        self.tasks.start_soon(self._run_handler, effect)
-
-    async def _run_handler(self, effect: Handle) -> None:
-        assert self.handler is not None
-        outcome: Outcome = Returned()
         scope = self._jobs[effect.job] = anyio.CancelScope()
-        with scope:
-            try:
+        self.tasks.start_soon(self._run_handler, effect, scope)
+
+    async def _run_handler(self, effect: Handle, scope: anyio.CancelScope) -> None:
+        assert self.handler is not None
+        outcome: Outcome
+        try:
+            with scope:
                 await self.handler(effect.update, Api._of(self, effect.job))
-            except Exception as error:
-                outcome = common.raised(error)
+            outcome = Cancelled() if scope.cancelled_caught else Returned()
+        except Exception as error:
+            outcome = common.raised(error)
         del self._jobs[effect.job]
-        self.tell(self.machine.finished, effect.job, Cancelled() if scope.cancelled_caught else outcome)
+        self._left.set()
+        self.tell(self.machine.finished, effect.job, outcome)
 
     def _cancel(self, effect: Cancel) -> None:
         scope = self._jobs.get(effect.job)
@@ -304,21 +385,51 @@ class Run:
             try:
                 sink(effect.data)
             except Exception as error:
+                del self.sinks[effect.call]
                 waiting = self.calls[effect.call]
                 waiting.error = error
                 waiting.done.set()
 
+    def _respond(self, effect: Respond | Throw) -> None:
+        asking = self.requests.pop(effect.request)
+        asking.answer = effect
+        asking.done.set()
+
     def _end(self, effect: Ended) -> None:
         self.failure = effect.failure
-        self.ended.set()
+        self._ended.set()
 
     async def until_ended(self) -> None:
-        """Wait for the end of the run; what was said last still goes out, and nothing is left behind."""
-        await self.ended.wait()
+        """Wait for the end of the run; what was said last still goes out, handlers are cut off, nothing stays."""
+        await self._ended.wait()
+        for job in self._jobs.values():
+            job.cancel()
         with anyio.move_on_after(common.CANCEL_PATIENCE):
-            for link in list(self._leaving.values()):
-                await link.gone.wait()
+            while self._jobs or self._leaving:
+                self._left = anyio.Event()
+                await self._left.wait()
         self.tasks.cancel_scope.cancel()
+
+    async def log_failure(self) -> None:
+        """Say why the run has ended, if it was not asked for: nobody may be waiting for its end."""
+        await self._ended.wait()
+        if self.failure is not None:
+            common.logger.error("the webhook's run has ended: %s", self.failure)
+
+    def leave(self) -> None:
+        """Nothing is carried out any more; calls that others still wait for fail."""
+        self.over = True
+        for waiting in self.calls.values():
+            waiting.outcome = waiting.outcome or common.STOPPED
+            waiting.done.set()
+        for asking in self.requests.values():
+            asking.done.set()
+
+    async def close_inbox(self) -> None:
+        """Wait until what was to be stored is written."""
+        if self._keeper is not None:
+            with anyio.move_on_after(keeping.CLOSE_PATIENCE, shield=True):
+                await anyio.to_thread.run_sync(self._keeper.close, abandon_on_cancel=True)
 
 
 class Api:
@@ -334,7 +445,6 @@ class Api:
         self._tls = tls
         self._run: Run | None = None
         self._job: int | None = None
-        self._exit = contextlib.AsyncExitStack()
 
     @classmethod
     def _of(cls, run: Run, job: int) -> Api:
@@ -343,18 +453,14 @@ class Api:
         return api
 
     async def __aenter__(self) -> Api:
-        tasks = await self._exit.enter_async_context(anyio.create_task_group())
-        self._run = Run(self._bot, tasks, None, self._tls)
-        tasks.start_soon(self._run.clock)
+        common.check_unused(self._run)
+        self._entered = _running(self._bot, None, self._tls)
+        self._run = await self._entered.__aenter__()
         self._run.tell(self._bot.start)
         return self
 
-    async def __aexit__(self, *exc: Any) -> bool | None:
-        run = self._running()
-        run.tell(self._bot.stop)
-        with anyio.CancelScope(shield=True):
-            await run.until_ended()
-        return await self._exit.__aexit__(*exc)
+    async def __aexit__(self, *_: object) -> None:
+        await _leave(self._running(), self._entered)
 
     async def call(self, method: str, /, *, within: float | None = None, **params: Any) -> Any:
         """Call a method of the Bot API and return its result as plain JSON values (`REPLIED` if it went as a reply).
@@ -363,19 +469,8 @@ class Api:
         Errors: ApiError, NetworkError; LocalProtocolError for what can't be sent.
         """
         run = self._running()
-        streams: list[int] = []
-
-        def register(stream: Any) -> StreamId:
-            streams.append(run.number())
-            run.streams[streams[-1]] = stream
-            return StreamId(streams[-1])
-
-        values = with_stream_ids(params, register)
-        try:
+        with common.numbered_streams(params, run.streams, run.number) as values:
             return await self._outcome(method, self._bot.call, method, values, timeout=within, job=self._job)
-        finally:
-            for stream in streams:
-                del run.streams[stream]
 
     async def download(self, file_path: str, destination: BinaryIO) -> None:
         """Write a file of Telegram's (getFile's `file_path`) to an open binary file, piece by piece.
@@ -402,6 +497,8 @@ class Api:
         **kwargs: Any,
     ) -> Any:
         run = self._running()
+        if run.over:
+            return common.value_of(method, common.STOPPED)
         number = run.number()
         waiting = run.calls[number] = Waiting()
         if sink is not None:
@@ -415,39 +512,132 @@ class Api:
             return common.value_of(method, waiting.outcome)
         finally:
             run.sinks.pop(number, None)
-            if run.calls.pop(number, None) is not None:
+            if run.calls.pop(number, None) is not None:  # nobody waits for it any more
                 run.tell(self._bot.cancel, number)
 
 
+class Exchange:
+    """A webhook behind a server that is not ours: requests come as values, and are answered by values.
+
+    An asynchronous context manager, within which it is called for each request, at the same time for many. It is what
+    the adapters of web frameworks and other hosts are made of; handlers go on in it after their request was answered,
+    and at its end they get their grace time.
+
+    options, inbox, url, api, lane, on_timeout, reply_with, tls, trace: as `serve_webhook`. Only what is in memory
+    travels in an answer: a call with a file that is to be read goes out by itself. A run that ends by itself
+    (setWebhook is refused) is logged then, and requests get 503; RunFailed is raised at the end of the context.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        token: str | Token,
+        options: WebhookOptions | None = None,
+        *,
+        inbox: keeping.Address = None,
+        url: str | SetWebhookOptions | None = None,
+        api: ApiOptions | None = None,
+        lane: Lane | None = None,
+        on_timeout: OnTimeoutPolicy | None = None,
+        reply_with: ReplyWith | None = None,
+        tls: ssl.SSLContext | None = None,
+        trace: tracing.TracePath = None,
+    ) -> None:
+        common.check_handler(handler, asynchronous=True)
+        token = common.as_token(token)
+        self.options, self._store = keeping.with_inbox(options or WebhookOptions(), inbox, token)
+        """How requests are treated."""
+        self._bot, self._closing = tracing.recorded_webhook_bot(
+            trace, token, self.options, url, api=api, lane=lane, on_timeout=on_timeout, reply_with=reply_with
+        )
+        self._handler = handler
+        self._tls = tls
+        self._run: Run | None = None
+
+    async def __aenter__(self) -> Exchange:
+        common.check_unused(self._run)
+        self._entered = _running(self._bot, self._handler, self._tls, self._store)
+        self._run = await self._entered.__aenter__()
+        self._run.tasks.start_soon(self._run.log_failure)
+        self._run.tell(self._bot.start)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        run = self._running()
+        with self._closing:
+            await _leave(run, self._entered)
+        if run.failure is not None:
+            raise RunFailed(run.failure)
+
+    def screen(self, request: Request) -> Response | None:
+        """The answer that a request's head alone earns; None for one whose body is wanted."""
+        return self._bot.screen(request, anyio.current_time())
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request. If it is cancelled, its client counts as gone.
+
+        Errors: WebhookTimeout, to be raised in the host, if the time was up (on_timeout="throw" or "cancel").
+        """
+        run = self._running()
+        if run.over:
+            return common.response_after_the_end(self._bot, request, anyio.current_time())
+        number = self._bot.new_request()
+        asking = run.requests[number] = Asking()
+        try:
+            run.tell(self._bot.requested, number, request)
+            await asking.done.wait()
+            return common.response_of(asking.answer, self._bot, request, anyio.current_time())
+        finally:
+            if run.requests.pop(number, None) is not None:  # nobody waits for it any more
+                run.tell(self._bot.gone, number)
+
+    def _running(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("use the Exchange as a context manager: async with Exchange(...) as exchange: ...")
+        return self._run
+
+
 async def run_polling(
-    handler: Handler,
+    handler: Handler | None,
     token: str | Token,
     options: PollingOptions | None = None,
     *,
+    inbox: keeping.Address = None,
     api: ApiOptions | None = None,
     lane: Lane | None = None,
     health: tuple[str, int] | None = None,
-    stop: Any = None,
+    stop: trio.Event | None = None,
     signals: bool = True,
     tls: ssl.SSLContext | None = None,
+    trace: tracing.TracePath = None,
 ) -> None:
     """Run a bot by long polling until it is stopped.
 
     handler: `async def handler(update, api)`. lane: replaces `default_lane`. health: serve /healthz there.
+    inbox: updates are stored there ("sqlite:///inbox.db"), and confirmed when they are; what a crash leaves is handled
+        after the next start. "memory" keeps them in the process. One that many processes share
+        ("postgresql://host/database") needs no handler here, if others work on it: give None. One process polls for it
+        at a time; another waits for its end.
     stop: a `trio.Event`; set it to end the run gracefully; so do SIGINT and SIGTERM, if `signals`. tls: to Telegram.
+    trace: a new file that the run is written to, to be played again and drawn.
     Errors: RunFailed if the run ended by itself (a revoked token, a webhook that is set); OptionError.
     """
-    common.check_handler(handler, asynchronous=True)
-    bot = Bot(common.as_token(token), options or PollingOptions(), api=api, seed=common.seed(), lane=lane)
-    listener = await _listen(health) if health is not None else None
-    await _carry(bot, handler, listener, None, stop, signals, tls)
+    if handler is not None:
+        common.check_handler(handler, asynchronous=True)
+    token = common.as_token(token)
+    options, store = keeping.with_inbox(options or PollingOptions(), inbox, token, handles=handler is not None)
+    with tracing.recording(trace) as new_bot:
+        bot = new_bot(token, options, api=api, seed=common.seed(), lane=lane)
+        async with _listening(*health) if health is not None else contextlib.nullcontext(()) as listeners:
+            await _carry(bot, handler, listeners, None, stop, signals, tls, store)
 
 
 async def serve_webhook(
-    handler: Handler,
+    handler: Handler | None,
     token: str | Token,
     options: WebhookOptions | None = None,
     *,
+    inbox: keeping.Address = None,
     listen: tuple[str, int],
     url: str | SetWebhookOptions | None = None,
     api: ApiOptions | None = None,
@@ -456,89 +646,160 @@ async def serve_webhook(
     on_timeout: OnTimeoutPolicy | None = None,
     reply_with: ReplyWith | None = None,
     certificate: tuple[str, str] | None = None,
-    stop: Any = None,
+    stop: trio.Event | None = None,
     signals: bool = True,
     tls: ssl.SSLContext | None = None,
     started: Callable[[tuple[str, int]], object] | None = None,
+    trace: tracing.TracePath = None,
 ) -> None:
     """Run a bot by webhook, on a server of its own, until it is stopped.
 
-    listen: host and port; port 0 takes a free one. url: call setWebhook with it (and with the secret token, made if
+    listen: host and port; port 0 takes a free one. inbox: as `run_polling`; requests are answered when their updates
+        are stored. url: call setWebhook with it (and with the secret token, made if
         there is none) once the server listens. certificate: paths of a certificate and its key, to serve TLS.
     on_timeout, reply_with, lane: the program's own pure functions. started: called with the address listened on.
-    stop, signals, tls, errors: as `run_polling`.
+    stop, signals, tls, trace, errors: as `run_polling`.
+    """
+    if handler is not None:
+        common.check_handler(handler, asynchronous=True)
+    token = common.as_token(token)
+    options, store = keeping.with_inbox(options or WebhookOptions(), inbox, token, handles=handler is not None)
+    with tracing.recording(trace) as new_bot:
+        bot = common.webhook_bot(
+            new_bot, token, options, url, api=api, http=http, lane=lane, on_timeout=on_timeout, reply_with=reply_with
+        )
+        server_tls = common.server_tls(*certificate) if certificate is not None else None
+        async with _listening(*listen) as listeners:
+            if started is not None:
+                started(listeners[0].extra(SocketAttribute.raw_socket).getsockname()[:2])
+            await _carry(bot, handler, listeners, server_tls, stop, signals, tls, store)
+
+
+async def run_worker(
+    handler: Handler,
+    token: str | Token,
+    options: WorkOptions | None = None,
+    *,
+    inbox: str,
+    api: ApiOptions | None = None,
+    health: tuple[str, int] | None = None,
+    stop: trio.Event | None = None,
+    signals: bool = True,
+    tls: ssl.SSLContext | None = None,
+    trace: tracing.TracePath = None,
+) -> None:
+    """Handle what an inbox has, until it is stopped; others receive it.
+
+    handler: `async def handler(update, api)`.
+    inbox: where others store updates ("postgresql://host/database"), or a file ("sqlite:///inbox.db") whose bot does
+        not run.
+    health, stop, signals, tls, trace, errors: as `run_polling`.
     """
     common.check_handler(handler, asynchronous=True)
-    options, set_webhook = common.with_secret(options, url)
-    bot = Bot(
-        common.as_token(token),
-        options,
-        api=api,
-        set_webhook=set_webhook,
-        http=http,
-        seed=common.seed(),
-        lane=lane,
-        on_timeout=on_timeout,
-        reply_with=reply_with,
-    )
-    context = common.server_tls(*certificate) if certificate is not None else None
-    listener = await _listen(listen)
-    if started is not None:
-        started(listener.extra(SocketAttribute.local_address)[:2])  # type: ignore[arg-type]
-    await _carry(bot, handler, listener, context, stop, signals, tls)
+    token = common.as_token(token)
+    options = options or WorkOptions()
+    store = keeping.store_to_work_off(options, inbox, token)
+    with tracing.recording(trace) as new_bot:
+        bot = new_bot(token, options, api=api, seed=common.seed())
+        async with _listening(*health) if health is not None else contextlib.nullcontext(()) as listeners:
+            await _carry(bot, handler, listeners, None, stop, signals, tls, store)
 
 
 async def _carry(
     bot: Bot,
-    handler: Handler,
-    listener: Listener[SocketStream] | None,
+    handler: Handler | None,
+    listeners: Sequence[SocketListener],
     server_tls: ssl.SSLContext | None,
-    stop: Any,
+    stop: trio.Event | None,
     signals: bool,
     tls: ssl.SSLContext | None,
+    store: UpdateStore | None,
 ) -> None:
     """Run a machine to its end, with what it listens on and what stops it."""
-    async with contextlib.AsyncExitStack() as stack:
-        if listener is not None:
-            stack.push_async_callback(listener.aclose)
-        async with anyio.create_task_group() as tasks:
-            run = Run(bot, tasks, handler, tls)
+    async with _running(bot, handler, tls, store) as run:
 
-            async def watch() -> None:
-                await stop.wait()
-                run.tell(bot.stop)
+        async def watch(event: trio.Event) -> None:
+            await event.wait()
+            run.tell(bot.stop)
 
-            async def heed() -> None:
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-                    async for _ in received:
-                        run.tell(bot.stop)
+        async def heed() -> None:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+                async for _ in received:
+                    run.tell(bot.stop)
 
-            if stop is not None:
-                tasks.start_soon(watch)
-            if signals and common.in_main_thread():
-                tasks.start_soon(heed)
-            if listener is not None:
-                tasks.start_soon(listener.serve, lambda stream: run.accept(stream, server_tls), tasks)
-            tasks.start_soon(run.clock)
-            run.tell(bot.start)
-            await run.until_ended()
+        if stop is not None:
+            run.tasks.start_soon(watch, stop)
+        if signals and common.in_main_thread():
+            run.tasks.start_soon(heed)
+        for listener in listeners:
+            run.tasks.start_soon(run.listen, listener, server_tls)
+        run.tell(bot.start)
+        await run.until_ended()
     if run.failure is not None:
         raise RunFailed(run.failure)
 
 
-async def _listen(address: tuple[str, int]) -> Listener[SocketStream]:
-    host, port = address
+@contextlib.asynccontextmanager
+async def _running(
+    bot: Bot, handler: Handler | None, tls: ssl.SSLContext | None, store: UpdateStore | None = None
+) -> AsyncIterator[Run]:
+    """A run in a task group of its own; the error that breaks it comes out as it is, and not in a group."""
     try:
-        listener = await anyio.create_tcp_listener(local_host=host, local_port=port, backlog=1_024)
+        async with anyio.create_task_group() as tasks:
+            run = Run(bot, tasks, handler, tls, store)
+            tasks.start_soon(run.clock)
+            try:
+                yield run
+            finally:
+                run.leave()
+                await run.close_inbox()
+    except BaseException as error:
+        only: Any = error
+        while len(getattr(only, "exceptions", ())) == 1:
+            only = only.exceptions[0]
+        if only is error:
+            raise
+        raise only from only.__cause__
+
+
+async def _leave(run: Run, entered: contextlib.AbstractAsyncContextManager[Run]) -> None:
+    """Stop a run that `_running` has given, and leave it."""
+    try:
+        run.tell(run.machine.stop)
+        with anyio.CancelScope(shield=True):
+            await run.until_ended()
+    finally:  # What was raised within is not the tasks': they would put it into a group.
+        await entered.__aexit__(None, None, None)
+
+
+@contextlib.asynccontextmanager
+async def _listening(host: str, port: int) -> AsyncIterator[Sequence[SocketListener]]:
+    try:
+        found = await anyio.create_tcp_listener(
+            local_host=host,
+            local_port=port,
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=1_024,
+        )
     except (OSError, OverflowError) as error:
         raise OptionError(f"cannot listen on {host}:{port}: {common.why(error)}") from None
-    return listener.listeners[0]
+    listeners = cast("Sequence[SocketListener]", found.listeners)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            await anyio.aclose_forcefully(listener)
 
 
-async def _end(link: Link) -> None:
-    with anyio.move_on_after(common.CANCEL_PATIENCE), contextlib.suppress(OSError, anyio.BrokenResourceError):
-        await link.stream.aclose()
+async def _with_tls(stream: SocketStream, context: ssl.SSLContext, **side: Any) -> ByteStream:
+    """TLS on a connection, which is closed if the handshake fails."""
+    try:
+        return await TLSStream.wrap(stream, ssl_context=context, standard_compatible=False, **side)
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
 
 
-def _tune(stream: SocketStream) -> None:
+def _tuned(stream: SocketStream) -> SocketStream:
     common.tune(stream.extra(SocketAttribute.raw_socket))
+    return stream
