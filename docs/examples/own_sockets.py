@@ -1,10 +1,12 @@
 """Bring your own sockets: the `Bot` machine on plain `selectors`, without any driver of hookline.
 
+It polls over plain TCP (TLS, files and a webhook's server are left out), and stops by itself after STOP_AFTER updates.
 The duties of whoever embeds the machine, in order:
 
-1. Make the machine; give it a seed. Tell it `start`.
-2. Carry out each list of effects in order: open, write, read a file, close, run the handler. Skip nothing.
-3. Tell it each fact as it happens: connected or not, bytes received, gone, a handler finished.
+1. Make the machine, with a seed of its own. Give it the command `start`.
+2. Carry out each list of effects in order: open, write, close, run the handler. Skip nothing.
+3. Tell it each fact as it happens: connected or not, bytes received, gone, a handler finished. What comes of that is
+   carried out after the effects that were given before.
 4. Wake at `deadline` and call `tick`. Pass the same monotonic clock everywhere.
 5. Go on until `Ended`. To stop, give the command `stop`, and go on all the same.
 """
@@ -18,17 +20,17 @@ import sys
 import time
 from collections import deque
 
-from hookline import ApiOptions, Bot, PollingOptions, Raised, Returned, Token
+from hookline import ApiOptions, Bot, PollingOptions, Raised, Returned, Token, Update
 from hookline.effects import Close, Connect, Effect, Ended, Handle, Log, Report, Resolve, Send
-from hookline.updates import Update
 
 
 class Embedding:
-    """Enough of a driver for a bot that polls over plain TCP; TLS and files are left out."""
+    """Enough of a driver for an echo bot. stop_after: give the command `stop` after so many updates; 0 is never."""
 
     def __init__(self, bot: Bot, stop_after: int) -> None:
         self.bot = bot
-        self.left = stop_after
+        self.stop_after = stop_after
+        self.handled = 0
         self.selector = selectors.DefaultSelector()
         self.sockets: dict[int, socket.socket] = {}
         self.effects: deque[Effect] = deque()
@@ -90,8 +92,11 @@ class Embedding:
 
     def read(self, connection: int) -> None:
         """Read what has come, and tell it."""
+        sock = self.sockets.get(connection)
+        if sock is None:  # it was closed since it became readable
+            return
         try:
-            data = self.sockets[connection].recv(65_536)
+            data = sock.recv(65_536)
         except OSError as error:
             self.gone(connection, str(error))
             return
@@ -121,8 +126,8 @@ class Embedding:
         else:
             outcome = Returned()
         self.effects.extend(self.bot.finished(effect.job, outcome, time.monotonic()))
-        self.left -= 1
-        if self.left == 0:
+        self.handled += 1
+        if self.handled == self.stop_after:
             self.effects.extend(self.bot.stop(time.monotonic()))
 
     def echo(self, update: Update) -> None:
@@ -137,7 +142,7 @@ if __name__ == "__main__":
     machine = Bot(
         Token(os.environ["BOT_TOKEN"]),
         PollingOptions(),
-        api=ApiOptions(root=os.environ["BOT_API_ROOT"]),
+        api=ApiOptions(root=os.environ["BOT_API_ROOT"]),  # a local Bot API server, or `hookline sim`
         seed=int.from_bytes(os.urandom(8), "big"),
     )
-    Embedding(machine, stop_after=int(os.environ.get("STOP_AFTER", "-1"))).run()
+    Embedding(machine, stop_after=int(os.environ.get("STOP_AFTER", "0"))).run()
