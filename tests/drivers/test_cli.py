@@ -23,11 +23,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 
 from hookline.botapi import InputFile
 from hookline.errors import OptionError
-from hookline_io.cli import public_part, read_value
+from hookline_io.cli import main, public_part, read_value
+from tests.ports import free_port
 
 BOT_ID = 42
 SECRET_HALF = "AAG-cliTestsSecretHalf_0123456789"
@@ -35,12 +37,25 @@ TOKEN = f"{BOT_ID}:{SECRET_HALF}"
 ME = {"id": BOT_ID, "is_bot": True, "first_name": "Fake", "username": "fake_bot"}
 UPDATE = {"update_id": 7, "message": {"message_id": 1, "date": 0, "chat": {"id": 5, "type": "private"}, "text": "hi"}}
 PATIENCE = 15.0
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
+needs_trio = pytest.mark.skipif(find_spec("trio") is None, reason="needs the extra trio")
 DRIVERS = [
     "asyncio",
-    pytest.param("trio", marks=pytest.mark.skipif(find_spec("trio") is None, reason="needs the extra trio")),
+    pytest.param("trio", marks=needs_trio),
     "blocking",
 ]
+
+
+def commands(group: click.Group, *path: str) -> Iterator[list[str]]:
+    """The words of every command and group of commands."""
+    yield [*path]
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield [*path, name]
+
 
 BOT = """
 import sys
@@ -54,6 +69,9 @@ async def failing(update, api):
 
 def plain(update, api):
     api.call("sendMessage", chat_id=update.lane, text="")
+
+async def short(update):
+    pass
 
 number = 1
 """
@@ -215,13 +233,6 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> No
         time.sleep(0.01)
 
 
-def free_port() -> int:
-    """A port of loopback that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def answers(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> int | None:
     """The status with which a server of loopback answers; None while it does not listen."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
@@ -277,6 +288,18 @@ def test_the_options_of_polling_reach_telegram(shell: Shell, telegram: FakeTeleg
     assert telegram.named("deleteWebhook")[0].params == {"drop_pending_updates": True}
 
 
+def test_an_unknown_kind_of_update_is_told_and_asked_for(shell: Shell, telegram: FakeTelegram) -> None:
+    """Telegram may have a new one; what is known, also beyond the default, is not mentioned."""
+    arguments = ["webhook", "set", "--url", "https://bot.example.org/", "--api-root", telegram.root]
+    status, _, errors = shell.run(*arguments, "--allowed-updates", "mesage,poll,chat_member,hologram")
+    assert status == 0
+    assert errors.splitlines() == [
+        "hookline: --allowed-updates: 'mesage' is no kind of update that is known here; did you mean 'message'?",
+        "hookline: --allowed-updates: 'hologram' is no kind of update that is known here",
+    ]
+    assert telegram.named("setWebhook")[0].params["allowed_updates"] == ["mesage", "poll", "chat_member", "hologram"]
+
+
 def test_health_of_a_running_bot_is_status_0(shell: Shell, telegram: FakeTelegram) -> None:
     """`run --health` serves what `hookline health` asks for."""
     port = free_port()
@@ -292,15 +315,18 @@ def test_health_of_a_running_bot_is_status_0(shell: Shell, telegram: FakeTelegra
 def test_a_log_is_one_line_each_and_hides_the_token_of_a_handlers_traceback(
     shell: Shell, telegram: FakeTelegram
 ) -> None:
-    """Time, level, text."""
+    """Time, level, text; that of a report begins with its kind. So is the last, which says why the run has ended."""
     telegram.updates.append(UPDATE)
     process = shell.start("run", "mybot:failing", "--api-root", telegram.root, "--on-error", "stop")
     status, _, errors = shell.end(process)  # which looks for the token
     lines = errors.splitlines()
     assert status == 1
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO +polling as @fake_bot", lines[0])
+    assert re.fullmatch(rf"{TIME} INFO +polling as @fake_bot", lines[0])
+    assert re.search(
+        r" ERROR +handler failed: the handler of update 7 .message. raised RuntimeError: it went to", errors
+    )
     assert "api.telegram.org/bot***/getMe" in errors
-    assert lines[-1].startswith("hookline: ")
+    assert re.fullmatch(rf"{TIME} ERROR   on_error is 'stop'.*", lines[-1])
 
 
 def test_quiet_keeps_to_warnings(shell: Shell, telegram: FakeTelegram) -> None:
@@ -318,7 +344,7 @@ def test_a_run_that_telegram_refuses_ends_with_a_sentence(shell: Shell, telegram
     name = "plain" if driver == "blocking" else "handler"
     status, _, errors = shell.run("run", f"mybot:{name}", "--driver", driver, "--api-root", telegram.root)
     assert status == 1
-    assert re.fullmatch(r"hookline: .*token.*", errors.splitlines()[-1])
+    assert re.fullmatch(rf"{TIME} ERROR   .*token.*", errors.splitlines()[-1])
     assert "Traceback" not in errors
 
 
@@ -384,6 +410,7 @@ def test_a_call_travels_in_the_response_where_that_is_allowed(shell: Shell, tele
         (["run", "mybot:nothing"], "the module 'mybot' has no 'nothing'"),
         (["run", "mybot:number"], "'mybot:number' is not a function, but of type int"),
         (["run", "mybot:plain"], "the handler plain is a plain function"),
+        (["run", "mybot:short"], "the handler short cannot be called as handler(update, api): too many"),
         (["run", "mybot:handler", "--driver", "blocking"], "the handler handler is 'async def'"),
         (["run", "mybot:handler", "--concurrency", "0"], "concurrency must be a whole number from 1 to"),
         (["run", "mybot:handler", "--health", "here"], "--health must be HOST:PORT"),
@@ -392,13 +419,52 @@ def test_a_call_travels_in_the_response_where_that_is_allowed(shell: Shell, tele
         (["serve", "mybot:handler", "--listen", "127.0.0.1:²"], "--listen must be HOST:PORT"),
         (["serve", "mybot:handler", "--listen", "h:1", "--timeout", "60"], "timeout must be a number above 0 to 59"),
         (["serve", "mybot:handler", "--listen", "h:1", "--drop-pending"], "--drop-pending is told to Telegram"),
-        (["serve", "mybot:handler", "--listen", "h:1", "--reply-with", "getMe"], "--reply-with: Telegram does not"),
+        (
+            ["serve", "mybot:handler", "--listen", "h:1", "--reply-with", "getMe"],
+            "--reply-with: Telegram does not carry out getMe in",
+        ),
         (["webhook", "set", "--url", "ftp://x"], "url must begin with https://"),
+        (
+            ["webhook", "set", "--url", "https://x", "--secret-file", "no/such"],
+            "--secret-file: there is no folder 'no'",
+        ),
         (["webhook", "set", "--url", "https://x", "--ip-address", "x"], "--ip-address must be an IP address"),
         (["call", "sendMessage", "text"], "'text' is no parameter: write KEY=VALUE"),
         (["call", "send Message"], "'send Message' is no name of a Bot API method"),
         (["call", "sendPhoto", "photo=@no.png"], "the file 'no.png' does not exist"),
+        (["call", "sendPhoto", "photo=@./"], "the file './' is a directory"),
         (["health", "http://127.0.0.1:port/"], "'http://127.0.0.1:port/' is no address of a health check"),
+        (["fly"], "No such command 'fly' (see 'hookline --help')"),
+        (["--fly"], "No such option"),
+        (["run"], "name a handler, as in mybot:handler; only with an --inbox on PostgreSQL it may be left out"),
+        (["work", "--inbox", "memory"], "Missing argument 'MODULE:HANDLER' (see 'hookline work --help')"),
+        (["work", "mybot:handler"], "Missing option '--inbox' (see 'hookline work --help')"),
+        (["run", "mybot:handler", "--driver", "gevent"], "Invalid value for '--driver': 'gevent' is not one of"),
+        (
+            ["run", "mybot:handler", "--poll-timeout", "60"],
+            "Invalid value for '--poll-timeout': '60' is not a whole number from 1 to",
+        ),
+        (
+            ["run", "mybot:handler", "--poll-timeout", "x"],
+            "Invalid value for '--poll-timeout': 'x' is not a whole number from 1 to",
+        ),
+        (["run", "mybot:handler", "--grace", "-1"], "grace must be a number from 0 to 86400, not -1.0"),
+        (["run", "mybot:handler", "--token-file", "no"], "Invalid value for '--token-file': File 'no' does not exist"),
+        (["serve", "mybot:handler"], "Missing option '--listen' (see 'hookline serve --help')"),
+        (["serve", "mybot:handler", "--listen", "h:1", "--cert", "no"], "Invalid value for '--cert': File 'no' does"),
+        (["serve", "mybot:handler", "--listen", "h:1", "--cert", "mybot.py"], "--cert and --key go together"),
+        (["serve", "mybot:handler", "--listen", "h:1", "--self-signed"], "--self-signed is about --cert"),
+        (["serve", "mybot:handler", "--listen", "h:1", "--path", "x"], "path must be a path that begins with /"),
+        (["webhook", "fly"], "No such command 'fly' (see 'hookline webhook --help')"),
+        (["webhook", "set"], "Missing option '--url' (see 'hookline webhook set --help')"),
+        (["call", "sendMessage", "--fly"], "No such option"),
+        (["sim", "--listen", "127.0.0.1"], "--listen must be HOST:PORT, as in 127.0.0.1:8080, not '127.0.0.1'"),
+        (["demo", "--users", "0"], "Invalid value for '--users': '0' is not a whole number from 1 to 1000"),
+        (["demo", "--slow", "99"], "Invalid value for '--slow': '99' is not a number from 0 to 60"),
+        (["fuzz", "--seed", "x"], "Invalid value for '--seed': 'x' is not a whole number from 0 on"),
+        (["fuzz", "--seconds", "0"], "Invalid value for '--seconds': '0' is not a number above 0"),
+        (["fuzz", "--runs", "1", "--seconds", "1"], "--runs and --seconds exclude each other"),
+        (["fuzz", "mybot.py"], "mybot.py: it is no scenario, not even JSON: "),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )
@@ -461,14 +527,33 @@ def test_a_port_in_use_is_a_sentence_and_status_1(shell: Shell, driver: str) -> 
         arguments = ["serve", f"mybot:{name}", "--driver", driver, "--listen", f"127.0.0.1:{port}"]
         status, _, errors = shell.run(*arguments)
     assert status == 1
-    assert re.fullmatch(rf"hookline: cannot listen on 127.0.0.1:{port}: .+\n", errors)
+    assert re.fullmatch(rf"{TIME} ERROR   cannot listen on 127.0.0.1:{port}: .+\n", errors)
+
+
+@pytest.mark.parametrize("group", [[], ["webhook"]])
+def test_a_group_alone_shows_what_it_has(shell: Shell, group: list[str]) -> None:
+    """The list of its commands, wherever click prints it."""
+    _, output, errors = shell.run(*group)
+    assert "Commands:" in output + errors
+    assert "hookline: " not in errors
+
+
+@pytest.mark.parametrize("command", [*commands(main)], ids=" ".join)
+def test_help_says_what_each_option_is(shell: Shell, command: list[str]) -> None:
+    """Status 0; no option without a word about it."""
+    status, output, errors = shell.run(*command, "--help")
+    assert (status, errors) == (0, "")
+    options = output.split("Options:\n")[1].split("\n\n")[0]
+    for option in re.findall(r"^  -.*\n(?:   .*\n)*", options, re.MULTILINE):
+        words = re.sub(r"\[.*?\]", "", " ".join(option.split()))  # without the choices and the default
+        assert re.search(r"--\S+ .*[a-z].*\.", words), f"{words} has no help"
 
 
 @pytest.mark.parametrize(
     ("package", "arguments", "sentence"),
     [
         ("click", ["--help"], "the command needs the extra 'cli': pip install 'hookline[cli]'"),
-        ("rich", ["webhook", "info"], "this needs the extra 'cli': pip install 'hookline[cli]'"),
+        ("rich", ["demo"], "this needs the extra 'cli': pip install 'hookline[cli]'"),
         ("trio", ["run", "mybot:handler", "--driver", "trio"], "this needs the extra 'trio': pip install"),
     ],
     ids=["click", "rich", "trio"],
@@ -480,7 +565,7 @@ def test_a_package_that_is_not_installed_is_told_with_its_extra(
     line = f"import sys; sys.modules[{package!r}] = None; from hookline_io.cli import main; main()"
     status, _, errors = shell.run(*arguments, python=line)
     assert status == 1
-    assert errors.startswith(f"hookline: {sentence}")
+    assert re.match(rf"(hookline: |{TIME} ERROR   ){re.escape(sentence)}", errors)  # the driver is loaded after the log
     assert len(errors.splitlines()) == 1
 
 
@@ -628,6 +713,17 @@ def test_webhook_info_is_a_table(shell: Shell, telegram: FakeTelegram) -> None:
     ]
 
 
+def test_webhook_info_cuts_no_value_short(shell: Shell, telegram: FakeTelegram) -> None:
+    """However narrow the terminal is: somebody may copy it."""
+    url = "https://bot.example.org/" + "x" * 200
+    shell.environment["COLUMNS"] = "40"
+    info = {"url": url, "has_custom_certificate": False, "pending_update_count": 0}
+    telegram.answers["getWebhookInfo"] = (200, {"ok": True, "result": info})
+    status, output, _ = shell.run("webhook", "info", "--api-root", telegram.root)
+    assert status == 0
+    assert url in output.splitlines()[0]
+
+
 def test_webhook_delete_says_so(shell: Shell, telegram: FakeTelegram) -> None:
     """And forgets what waits, if asked."""
     status, output, _ = shell.run("webhook", "delete", "--drop-pending", "--api-root", telegram.root)
@@ -650,4 +746,87 @@ def test_no_answer_to_a_health_check_is_status_1(shell: Shell) -> None:
     """Nobody listens there."""
     status, _, errors = shell.run("health", f"127.0.0.1:{free_port()}")
     assert status == 1
-    assert errors.startswith("hookline: no answer from 127.0.0.1:")
+    assert re.fullmatch(r"hookline: no answer from 127.0.0.1:\d+: Connection refused\n", errors)
+
+
+# The demo
+
+
+@pytest.mark.parametrize(
+    ("driver", "source"),
+    [("asyncio", ["--webhook"]), pytest.param("trio", [], marks=needs_trio), ("blocking", ["--webhook"])],
+    ids=["asyncio", "trio", "blocking"],
+)
+def test_the_demo_counts_what_became_of_every_update(shell: Shell, driver: str, source: list[str]) -> None:
+    """In plain lines where nobody looks, and what is reported again and again is one of them."""
+    arguments = ["--driver", driver, *source, "--updates", "6", "--users", "2", "--slow", "0.6"]
+    status, output, errors = shell.run("demo", *arguments)
+    assert (status, errors) == (0, "")
+    assert "\x1b" not in output
+    assert not re.search(r" $", output, re.MULTILINE)
+    counts = dict(re.findall(r"^(\D+?) +(\d+)$", output, re.MULTILINE))
+    assert counts == {
+        "sent": "6",
+        "handled": "6",
+        "answered": "6",
+        "lost": "0",
+        "handled twice": "0",
+        "out of order in a chat": "0",
+        "two at once in a chat": "0",
+    }
+    reports = [line for line in output.splitlines() if " x " in line]
+    assert len(reports) == bool(source)
+    assert all(re.match(r"\d+ x handler timeout: the handler of update \d+ did not end", line) for line in reports)
+
+
+def test_the_demo_on_a_terminal_shows_how_far_it_is(shell: Shell) -> None:
+    """A line for each user, in colour."""
+    shell.environment |= {"TERM": "xterm-256color", "COLUMNS": "80"}
+    line = "import pty, sys; sys.exit(pty.spawn([*sys.argv[1:]]) >> 8)"
+    command = str(Path(sysconfig.get_path("scripts"), "hookline"))
+    status, output, _ = shell.run(command, "demo", "--updates", "6", "--users", "2", "--slow", "0", python=line)
+    assert status == 0
+    assert "\x1b[" in output
+    seen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output).splitlines()
+    assert any(re.fullmatch(r" user +sent +answered *", line) for line in seen)
+    assert max(len(line.rstrip()) for line in seen) <= 80
+
+
+@pytest.mark.parametrize(
+    ("users", "slow", "updates"), [(5, 0.0, 100), (5, 0.1, 100), (5, 2.0, 25), (3, 60.0, 3), (1_000, 0.1, 100)]
+)
+def test_a_demo_takes_about_ten_seconds_unless_told_otherwise(users: int, slow: float, updates: int) -> None:
+    from hookline_io.demo import suitable_number
+
+    assert suitable_number(users, slow) == updates
+
+
+@pytest.mark.parametrize("wrong", ["twice", "out_of_order", "at_once", "lost"])
+def test_a_demo_that_went_wrong_says_so(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it was that must not be."""
+    pytest.importorskip("rich")
+    from hookline_io.demo import Settings, Summary
+    from hookline_io.demo_view import View
+
+    counts = {"twice": 0, "out_of_order": 0, "at_once": 0, "lost": 0} | {wrong: 1}
+    summary = Summary(sent=2, handled=2, answered=2, seconds=1.0, **counts)
+    View(Settings()).sum_up(summary)
+    assert not summary.good
+    assert capsys.readouterr().out.endswith("This is not as it should be.\n")
+
+
+# Simulated worlds
+
+
+def test_a_short_fuzz_run_does_not_look_like_a_failure(shell: Shell) -> None:
+    """Transitions that were not taken are listed only where all should have been."""
+    arguments = ["fuzz", "--runs", "2", "--seed", "1", "--jobs", "1", "--save", str(shell.folder)]
+    status, output, errors = shell.run(*arguments)
+    assert (status, errors) == (0, "")
+    assert "so that a short run does not take them all: that is no failure" in output
+    assert "not taken" not in output
+    assert not re.search(r" $", output, re.MULTILINE)
+    status, output, errors = shell.run(*arguments, "--all-transitions")
+    assert status == 1
+    assert "\nnot taken: Polling from " in output
+    assert re.fullmatch(r"hookline: \d+ transitions were not taken; more runs may take them\n", errors)

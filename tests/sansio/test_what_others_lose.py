@@ -10,7 +10,8 @@ import pytest
 from hookline import PollingOptions, WebhookOptions
 from hookline.effects import Verdict
 from hookline.sim import Fault
-from tests.sansio.world import BOT_ID, World
+from hookline.testing import Behaviour, World
+from hookline.testing.world import BOT_ID
 
 Source: TypeAlias = "PollingOptions | WebhookOptions"
 
@@ -22,17 +23,24 @@ SOURCES = [
 ]
 
 
+def slow_world(seconds: float) -> World:
+    """A world whose handlers take so long."""
+    world = World()
+    world.behave = lambda update, attempt: Behaviour((seconds,))
+    return world
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_crash_loses_nothing(source: Source) -> None:
     """Twelve updates wait, handlers take 3 s, the process dies 1 s in and is started again: all twelve are handled."""
-    world = World(slow=3.0)
+    world = slow_world(3.0)
     first = world.bot(source)
     world.run(1)
     ids = [world.message(user=user) for user in range(1, 13)]
     world.run(1)
-    assert world.started
+    assert world.attempts
 
-    world.crash(first)
+    world.kill(first)
     world.bot(source)
     world.run(120)
 
@@ -43,32 +51,32 @@ def test_a_crash_loses_nothing(source: Source) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_stop_loses_and_repeats_nothing(source: Source) -> None:
     """A stop 0.5 s into handlers of 1 s: what runs ends, the rest stays with Telegram, each is handled once."""
-    world = World(slow=0.9)
+    world = slow_world(0.9)
     first = world.bot(source)
     world.run(1)
     ids = [world.message(user=user) for user in range(1, 13)]
     world.run(0.5)
 
-    world.tell(first, first.machine.stop)
+    world.stop(first)
     world.run(10)
     assert first.ended == [None]
-    world.crash(first)
+    world.kill(first)
     world.bot(source)
     world.run(120)
 
-    assert Counter(ids) == Counter(world.handled) == world.started
+    assert Counter(ids) == Counter(world.handled) == world.attempts
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_handler_that_hangs_does_not_hold_up_the_stop(source: Source) -> None:
     """The stop ends at its deadline, and what hung is sent again."""
-    world = World(slow=1e6)
+    world = slow_world(1_000_000.0)
     host = world.bot(source)
     world.run(1)
     world.message()
     world.run(1)
 
-    world.tell(host, host.machine.stop)
+    world.stop(host)
     world.run(30)
 
     assert host.ended == [None]
@@ -78,7 +86,7 @@ def test_a_handler_that_hangs_does_not_hold_up_the_stop(source: Source) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_updates_of_one_chat_run_in_order_and_one_at_a_time(source: Source) -> None:
     """Whatever the source and however slow, a chat's messages are handled in their order."""
-    world = World(slow=0.7)
+    world = slow_world(0.7)
     world.bot(source)
     world.run(1)
     ids = [world.message(user=5) for _ in range(6)]
@@ -90,13 +98,13 @@ def test_updates_of_one_chat_run_in_order_and_one_at_a_time(source: Source) -> N
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_slow_handler_runs_once(source: Source) -> None:
     """A handler that takes minutes is run once: what Telegram sends again joins the run."""
-    world = World(slow=300.0)
+    world = slow_world(300.0)
     world.bot(source)
     world.run(1)
     update_id = world.message()
     world.run(900)
 
-    assert Counter({update_id: 1}) == world.started
+    assert Counter({update_id: 1}) == world.attempts
     assert world.telegram.pending(BOT_ID) == 0
 
 
@@ -125,7 +133,7 @@ def test_a_revoked_token_ends_the_run_with_an_error() -> None:
     world = World()
     host = world.bot(PollingOptions())
     world.run(5)
-    world.telegram.revoke(BOT_ID)
+    world.command(world.telegram.revoke(BOT_ID, world.now))
     world.run(40)
 
     assert host.ended[0] is not None
@@ -137,12 +145,12 @@ def test_a_server_that_accepts_and_never_answers_is_noticed_within_45_seconds() 
     world = World()
     host = world.bot(PollingOptions())
     world.run(5)
-    world.server.silent = True
+    world.network.deaf.add(world.server.name)
     world.message()
     world.run(45)
 
     assert any(report.verdict is Verdict.UNREACHABLE for report in host.reports)
-    world.server.silent = False
+    world.network.deaf.clear()
     world.run(30)
     assert len(world.handled) == 1
 
@@ -150,14 +158,14 @@ def test_a_server_that_accepts_and_never_answers_is_noticed_within_45_seconds() 
 def test_two_pollers_for_twenty_seconds_are_survived() -> None:
     """As in a rolling deploy: the new one waits the old one out, and no update is lost."""
     world = World()
-    old = world.bot(PollingOptions(), "old")
+    old = world.bot(PollingOptions())
     world.run(5)
-    new = world.bot(PollingOptions(), "new")
+    new = world.bot(PollingOptions())
     ids = []
     for _ in range(20):
         ids.append(world.message())
         world.run(1)
-    world.tell(old, old.machine.stop)
+    world.stop(old)
     ids.append(world.message())
     world.run(60)
 
@@ -169,7 +177,7 @@ def test_two_pollers_for_twenty_seconds_are_survived() -> None:
 def test_another_poller_that_stays_ends_the_run() -> None:
     """After `conflict_grace` it is said so."""
     world = World()
-    hosts = [world.bot(PollingOptions(), name) for name in ("one", "two")]
+    hosts = [world.bot(PollingOptions()) for _ in range(2)]
     world.run(200)
 
     failures = [failure for host in hosts for failure in host.ended]
@@ -189,7 +197,7 @@ def test_ids_that_jump_down_are_handled_once_each() -> None:
     ids += [world.message() for _ in range(3)]
     world.run(5)
 
-    assert Counter(ids) == world.started
+    assert Counter(ids) == world.attempts
     assert world.telegram.pending(BOT_ID) == 0
 
 
@@ -218,7 +226,7 @@ def test_trouble_with_telegram_is_outlived(fault: Fault) -> None:
     calls = len(world.telegram.calls(BOT_ID))
     world.run(240)
 
-    assert Counter(ids) == world.started
+    assert Counter(ids) == world.attempts
     assert host.ended == []
     assert len(world.telegram.calls(BOT_ID)) - calls < 60
 
@@ -226,25 +234,31 @@ def test_trouble_with_telegram_is_outlived(fault: Fault) -> None:
 def test_a_webhook_that_is_set_ends_polling_and_names_the_cure() -> None:
     """Not waited out: no time would heal it."""
     world = World()
-    poller = world.bot(PollingOptions(), "poller")
+    poller = world.bot(PollingOptions())
     world.run(5)
-    world.bot(WebhookOptions(), "server")
+    world.bot(WebhookOptions())
     world.run(40)
 
     assert "deleteWebhook" in str(poller.ended[0])
 
 
+def polls(world: World) -> int:
+    """How often getUpdates was called."""
+    return sum(call.method == "getupdates" for call in world.telegram.calls(BOT_ID))
+
+
 def test_polling_does_not_run_hot_while_updates_are_held() -> None:
     """A slow update holds the offset back for a minute: at most two requests a second, and news within a second."""
-    world = World(slow=lambda update: 60.0 if update.payload["text"] == "slow" else 0.0)
+    world = World()
+    world.behave = lambda update, attempt: Behaviour((60.0,) if update.payload["text"] == "slow" else ())
     world.bot(PollingOptions(concurrency=5))
     world.run(5)
     world.message("slow")
     world.run(10)
-    before = len(world.calls("getUpdates"))
+    before = polls(world)
     quick = world.message("quick", user=2)
     world.run(1)
     assert quick in world.handled
     world.run(29)
 
-    assert len(world.calls("getUpdates")) - before <= 60
+    assert polls(world) - before <= 60

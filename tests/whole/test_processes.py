@@ -148,8 +148,7 @@ def test_a_revoked_token_ends_the_process_with_an_error(driver: str, tmp_path: P
         process = bot.start(simulation.root, slow=0.0)
         simulation.message(BOT_ID, "hi")
         await until(lambda: len(bot.count("ended")) == 1)
-        simulation.telegram.revoke(BOT_ID)
-        simulation.message(BOT_ID, "wake up")
+        simulation.tell(lambda now: simulation.telegram.revoke(BOT_ID, now))
         status, errors = await end_of(process)
         assert status == 1
         assert "does not accept the token" in errors

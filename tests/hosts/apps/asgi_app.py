@@ -1,0 +1,10 @@
+"""Plain ASGI."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from hookline_io.hosts.asgi import webhook_callback
+from tests.hosts.bot import OPTIONS, SETTINGS, TOKEN, handler
+
+app = webhook_callback(handler, TOKEN, evolve(OPTIONS, path="/telegram"), **SETTINGS)

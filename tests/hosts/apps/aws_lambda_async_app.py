@@ -1,0 +1,10 @@
+"""AWS Lambda, with a handler that is a coroutine function."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from hookline_io.hosts.aws_lambda import webhook_callback
+from tests.hosts.bot import OPTIONS, SETTINGS, TOKEN, handler
+
+lambda_handler = webhook_callback(handler, TOKEN, evolve(OPTIONS, path="/telegram"), **SETTINGS)

@@ -1,0 +1,43 @@
+"""An echo bot of pyTelegramBotAPI, by long polling."""
+
+import os
+from io import BytesIO
+
+import telebot
+from telebot import apihelper
+from telebot.types import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
+
+apihelper.API_URL = os.environ["BOT_API_ROOT"] + "/bot{0}/{1}"
+apihelper.FILE_URL = os.environ["BOT_API_ROOT"] + "/file/bot{0}/{1}"
+
+bot = telebot.TeleBot(os.environ["BOT_TOKEN"])
+
+
+@bot.message_handler(commands=["choose"])
+def choose(message):
+    markup = InlineKeyboardMarkup()
+    markup.add(*(InlineKeyboardButton(text, callback_data=text) for text in ("tea", "coffee")))
+    bot.send_message(message.chat.id, "Which one?", reply_markup=markup)
+
+
+@bot.callback_query_handler(func=lambda call: True)
+def chosen(call):
+    bot.answer_callback_query(call.id, "Noted")
+    bot.edit_message_text(f"You chose {call.data}", call.message.chat.id, call.message.message_id)
+
+
+@bot.message_handler(commands=["file"])
+def file(message):
+    note = message.text.partition(" ")[2].encode()
+    sent = bot.send_document(message.chat.id, InputFile(BytesIO(note), "note.txt"), caption="your note")
+    stored = bot.get_file(sent.document.file_id)
+    content = bot.download_file(stored.file_path)
+    bot.send_message(message.chat.id, f"{sent.document.file_name}: {content.decode()}")
+
+
+@bot.message_handler(func=lambda message: True)
+def echo(message):
+    bot.reply_to(message, message.text)
+
+
+bot.infinity_polling()
