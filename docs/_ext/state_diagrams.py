@@ -16,7 +16,6 @@ from sphinx.application import Sphinx
 from sphinx.ext.graphviz import graphviz
 from sphinx.util.docutils import SphinxDirective
 
-import hookline  # noqa: F401 - its machines declare the tables
 from hookline.states import Kind, StateTable, tables
 
 GREY = "#57606a"  # made lighter on a dark page, by site.css

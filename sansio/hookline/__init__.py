@@ -6,6 +6,8 @@ of their own. Drivers for asyncio, trio and blocking sockets are in `hookline_io
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Final
+
 from hookline.bot import Bot
 from hookline.botapi import Endpoint, InputFile, Token, decode_answer, encode_call
 from hookline.calls import Calls
@@ -20,16 +22,18 @@ from hookline.errors import (
     WebhookTimeout,
 )
 from hookline.http import Request, Response
-from hookline.inbox import Inbox
 from hookline.lanes import Lanes
 from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
 from hookline.outcomes import REPLIED, Cancelled, Raised, Refused, Replied, Result, Returned, Unreachable
 from hookline.polling import Polling, Progress
 from hookline.registration import Registration
-from hookline.storing_webhook import StoringWebhook
 from hookline.updates import LaneKey, Update, default_lane, read_update
 from hookline.webhook import Webhook
-from hookline.working import Working
+
+if TYPE_CHECKING:
+    from hookline.inbox import Inbox
+    from hookline.storing_webhook import StoringWebhook
+    from hookline.working import Working
 
 __all__ = [
     "REPLIED",
@@ -76,3 +80,14 @@ __all__ = [
     "encode_call",
     "read_update",
 ]
+
+_MODULES: Final = {"Inbox": "inbox", "StoringWebhook": "storing_webhook", "Working": "working"}
+"""Where the machines are that only a bot with an inbox needs: they are loaded when they are asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"hookline.{_MODULES[name]}"), name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from attrs import frozen
 
@@ -56,10 +56,12 @@ from hookline.registration import Over as RegistrationOver
 from hookline.registration import Registration
 from hookline.server import Asked, BrokenOff, Gone, Requested, Server, ServerEffect, WentOut
 from hookline.states import StateTable
-from hookline.storing_webhook import StoringWebhook
 from hookline.updates import Lane
 from hookline.webhook import OnTimeoutPolicy, Webhook
-from hookline.working import Working
+
+if TYPE_CHECKING:
+    from hookline.storing_webhook import StoringWebhook
+    from hookline.working import Working
 
 ReplyWith: TypeAlias = "Callable[[str], bool]"
 """Says for which methods a call may travel in a webhook's response. It must be a pure function."""
@@ -162,7 +164,7 @@ class Bot:
         self._calls = Calls(api)
         self._polling: Polling | None = None
         self._webhook: Webhook | StoringWebhook | None = None
-        self._worker: Working | None = None
+        self._worker: Working | None = None  # with an inbox, the webhook is this too
         self._registration: Registration | None = None
         max_body = 1_024
         if isinstance(source, PollingOptions):
@@ -170,13 +172,17 @@ class Bot:
         elif isinstance(source, WebhookOptions):
             if source.confirm == "stored":
                 _check_unused_with_an_inbox(on_timeout=on_timeout, reply_with=reply_with)
-                self._webhook = StoringWebhook(source, seed=seed, decode=decode, lane=lane)
+                from hookline.storing_webhook import StoringWebhook  # few need it, and it takes time to load
+
+                self._webhook = self._worker = StoringWebhook(source, seed=seed, decode=decode, lane=lane)
             else:
                 self._webhook = Webhook(source, seed=seed, decode=decode, lane=lane, on_timeout=on_timeout)
             max_body = source.max_body
             if set_webhook is not None:
                 self._registration = Registration(set_webhook, source.secret_token, seed=seed)
         elif isinstance(source, WorkOptions):
+            from hookline.working import Working
+
             self._worker = Working(source, seed=seed)
         self._numbers = Numbers()  # of connections
         self._request_numbers = Numbers()
@@ -229,8 +235,6 @@ class Bot:
         """
         if not isinstance(self.state, Running):
             return False
-        if isinstance(self._webhook, StoringWebhook):
-            return self._webhook.serving and not self._webhook.inbox.failing
         if self._worker is not None:
             return self._worker.serving and not self._worker.inbox.failing
         if self._polling is None or isinstance(self._polling.state, Opening):  # then another polls, and this stands by
@@ -272,10 +276,8 @@ class Bot:
         self._started_at = now
         if self._polling is not None:
             return self._carry_out("polling", self._polling.start(now), now)
-        if isinstance(self._webhook, StoringWebhook):
-            return self._carry_out("webhook", self._webhook.start(now), now)
         if self._worker is not None:
-            return self._carry_out("worker", self._worker.start(now), now)
+            return self._carry_out(self._worker_part, self._worker.start(now), now)
         return self._register(now)
 
     def stop(self, now: float) -> list[Effect]:
@@ -480,7 +482,7 @@ class Bot:
             effects += self._carry_out("polling", self._polling.tick(now), now)
         if self._webhook is not None:
             effects += self._carry_out("webhook", self._webhook.tick(now), now)
-        if self._worker is not None:
+        if self._worker is not None and self._webhook is None:
             effects += self._carry_out("worker", self._worker.tick(now), now)
         if self._registration is not None:
             effects += self._carry_out("registration", self._registration.tick(now), now)
@@ -490,15 +492,19 @@ class Bot:
 
     # How the parts are joined
 
-    def _keeping(self, fact: str) -> tuple[Part, Polling | StoringWebhook | Working]:
+    @property
+    def _worker_part(self) -> Part:
+        return "worker" if self._webhook is None else "webhook"
+
+    def _keeping(self, fact: str) -> tuple[Part, Polling | Working]:
         """The source that has an inbox."""
-        return ("worker", self._worker) if self._worker is not None else self._storing(fact)
+        return (self._worker_part, self._worker) if self._worker is not None else self._storing(fact)
 
     def _storing(self, fact: str) -> tuple[Part, Polling | StoringWebhook]:
         """The source that has an inbox, and stores in it."""
         if self._polling is not None and self._polling.inbox is not None:
             return "polling", self._polling
-        if isinstance(self._webhook, StoringWebhook):
+        if self._webhook is not None and not isinstance(self._webhook, Webhook):
             return "webhook", self._webhook
         raise LocalProtocolError(f"{fact}: there is no inbox without confirm='stored'")
 

@@ -21,20 +21,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from random import Random
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import evolve, frozen
 
 from hookline.backoff import Backoff
 from hookline.effects import Abandon, Effect, Ended, Fetch, Kept, Log, Open, Report, Verdict
 from hookline.errors import LocalProtocolError
-from hookline.inbox import Inbox
 from hookline.lanes import Lanes
 from hookline.objects import User, structure
 from hookline.options import PollingOptions
 from hookline.outcomes import Cancelled, FetchOutcome, Outcome, Raised, Refused, Result, Unreachable
 from hookline.states import StateTable
 from hookline.updates import Lane, Update, named, read_update
+
+if TYPE_CHECKING:
+    from hookline.inbox import Inbox
 
 PACE: Final = 0.75
 MOVING_PACE: Final = 0.1
@@ -194,6 +196,8 @@ class Polling:
         self.options = options or PollingOptions()
         self.inbox: Inbox | None = None
         if self.options.confirm == "stored":
+            from hookline.inbox import Inbox  # few need it, and it takes time to load
+
             options = self.options
             self.inbox = Inbox(concurrency=options.concurrency, max_attempts=options.max_attempts, seed=seed)
         self.lanes = Lanes(self.options.concurrency) if self.inbox is None else self.inbox.lanes

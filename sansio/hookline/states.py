@@ -51,7 +51,9 @@ class StateTable:
 
 
 def tables() -> Mapping[str, StateTable]:
-    """Every table of the modules imported so far, by its name."""
+    """Every machine's table, by its name."""
+    from hookline import inbox, working  # noqa: F401 - those that are loaded only when they are needed
+
     return dict(_tables)
 
 

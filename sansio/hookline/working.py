@@ -1,7 +1,8 @@
 """A worker: it handles what an inbox has, and receives nothing itself.
 
-`Working` opens an inbox and runs handlers by lanes, as a poller or a webhook with an inbox does. What there is to do
-was stored by others: it is there when the inbox is opened, or `found` hands it over later.
+`Working` opens an inbox and runs handlers by lanes. What there is to do was stored by others: it is there when the
+inbox is opened, or `found` hands it over later. A webhook with an inbox is a worker that stores, too
+(`StoringWebhook`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from attrs import evolve, frozen
 from hookline.effects import Effect, Ended, Kept, Log, Open
 from hookline.errors import LocalProtocolError
 from hookline.inbox import Inbox
-from hookline.options import WorkOptions
+from hookline.options import WebhookOptions, WorkOptions
 from hookline.outcomes import Outcome
 from hookline.polling import Progress
 from hookline.states import StateTable
@@ -74,7 +75,7 @@ class Working:
     7. No clock, randomness or I/O inside: the seed is an argument. 8. Copied or pickled between calls, it goes on.
     """
 
-    def __init__(self, options: WorkOptions | None = None, *, seed: int = 0) -> None:
+    def __init__(self, options: WorkOptions | WebhookOptions | None = None, *, seed: int = 0) -> None:
         self.options = options or WorkOptions()
         self.inbox = Inbox(concurrency=self.options.concurrency, max_attempts=self.options.max_attempts, seed=seed)
         self.lanes = self.inbox.lanes
@@ -101,8 +102,13 @@ class Working:
 
     @property
     def serving(self) -> bool:
-        """Whether updates are handled: the inbox is open, and no stop was asked for."""
+        """Whether updates are taken and handled: the inbox is open, and no stop was asked for."""
         return isinstance(self.state, Serving)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return isinstance(self.state, Over)
 
     # Commands
 
@@ -138,7 +144,7 @@ class Working:
         self._go(Serving())
         effects = self.inbox.opened(kept, now, durable=durable, shared=shared)
         self._count(now)
-        return [Log("working"), *effects]
+        return [Log("the inbox is open, and what it has is handled"), *effects]
 
     def open_failed(self, reason: str, now: float) -> list[Effect]:
         """The inbox could not be opened: the run ends."""
@@ -177,6 +183,7 @@ class Working:
     def tick(self, now: float) -> list[Effect]:
         """Do what is due. Early and repeated ticks do nothing."""
         effects = self.inbox.tick(now)
+        self._count(now)
         if isinstance(self.state, Stopping) and self.state.until <= now:
             return effects + self._leave(now)
         return effects
@@ -185,8 +192,8 @@ class Working:
     def _grace_end(self) -> float | None:
         return self.state.until if isinstance(self.state, Stopping) else None
 
-    def _count(self, now: float, *, handled: bool = False) -> None:
-        self.progress = self.progress.counted(self.lanes, now, fetched=False, handled=handled)
+    def _count(self, now: float, *, fetched: bool = False, handled: bool = False) -> None:
+        self.progress = self.progress.counted(self.lanes, now, fetched=fetched, handled=handled)
 
     # The end
 

@@ -14,7 +14,7 @@ from hookline.errors import LocalProtocolError, OptionError
 from hookline.http import Request, values_of
 from hookline.options import WebhookOptions
 from hookline.outcomes import Raised
-from hookline.storing_webhook import MAX_JOINED, TABLE, StoringWebhook
+from hookline.storing_webhook import MAX_JOINED, StoringWebhook
 from tests.sansio.keeper import Keeper, kept
 
 JSON = ("content-type", "application/json")
@@ -351,15 +351,3 @@ def test_a_copy_goes_on_the_same(again: Any) -> None:
 def test_a_host_that_freezes_cannot_handle_what_it_has_answered() -> None:
     with pytest.raises(OptionError, match="confirm must be 'handled' here"):
         WebhookOptions(confirm="stored", freezes=True)
-
-
-def test_the_declared_edges_are_those_that_are_taken() -> None:
-    TABLE.seen = set()
-    try:
-        test_a_stop_before_the_inbox_is_open_ends_the_run(False)
-        test_a_stop_before_the_inbox_is_open_ends_the_run(True)
-        test_a_second_stop_ends_the_grace_time()
-        seen = set(TABLE.taken())
-    finally:
-        TABLE.seen = None
-    assert seen == set(TABLE.declared())

@@ -217,7 +217,7 @@ def test_a_worker_begins_with_the_inbox() -> None:
     assert not found.machine.serving
     found.tell("opened", (), durable=True, shared=True)
     assert found.machine.serving
-    assert found.texts == ["working"]
+    assert found.texts == ["the inbox is open, and what it has is handled"]
 
 
 def test_it_handles_what_is_there_and_what_is_handed_over() -> None:
