@@ -33,6 +33,7 @@ from hookline.objects import User, structure
 from hookline.options import PollingOptions
 from hookline.outcomes import Cancelled, FetchOutcome, Outcome, Raised, Refused, Result, Unreachable
 from hookline.states import StateTable
+from hookline.timers import earliest
 from hookline.updates import Lane, Update, named, read_update
 
 if TYPE_CHECKING:
@@ -170,16 +171,6 @@ class Progress:
     waiting: int = 0
     running: int = 0
 
-    def counted(self, lanes: Lanes, now: float, *, fetched: bool, handled: bool) -> Progress:
-        """How it gets on now, with what `lanes` have in hand."""
-        return evolve(
-            self,
-            last_fetched=now if fetched else self.last_fetched,
-            last_handled=now if handled else self.last_handled,
-            waiting=lanes.waiting,
-            running=lanes.running,
-        )
-
 
 class Polling:
     """The machine of long polling. Facts: `fetched`, `finished`; commands: `start`, `stop`; the clock: `tick`.
@@ -202,7 +193,9 @@ class Polling:
             self.inbox = Inbox(concurrency=options.concurrency, max_attempts=options.max_attempts, seed=seed)
         self.lanes = Lanes(self.options.concurrency) if self.inbox is None else self.inbox.lanes
         self.state: State = Idle()
-        self.progress = Progress()
+        self._me: User | None = None
+        self._last_fetched: float | None = None
+        self._last_handled: float | None = None
         self._lane = lane
         self._random = Random(seed)
         self._backoff = Backoff()
@@ -221,8 +214,14 @@ class Polling:
     @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
-        times = [self.inbox.deadline if self.inbox is not None else None, self._until]
-        return min((time for time in times if time is not None), default=None)
+        if self.inbox is None:
+            return self._until
+        return earliest(self.inbox.deadline, self._until)
+
+    @property
+    def progress(self) -> Progress:
+        """How the run gets on."""
+        return Progress(self._me, self._last_fetched, self._last_handled, self.lanes.waiting, self.lanes.running)
 
     @property
     def _until(self) -> float | None:
@@ -290,14 +289,13 @@ class Polling:
         if isinstance(self.state, (Confirming, Over)):
             return []
         if self.inbox is not None:
-            effects = self.inbox.finished(job, outcome, now)
-            self._count(now, handled=True)
-            return effects + self._inbox_moved(now)
+            self._last_handled = now
+            return self.inbox.finished(job, outcome, now) + self._inbox_moved(now)
         ended = self.lanes.job(job)
         if ended.started is None:
             raise LocalProtocolError(f"job {job} was told as finished before it was asked for")
         update = ended.update
-        effects = []
+        effects: list[Effect] = []
         handled = True
         stopping = isinstance(self.state, Draining)
         if isinstance(outcome, Raised):
@@ -316,7 +314,7 @@ class Polling:
                 text += "; it stays unconfirmed"
             effects += self._abandon() + self._wind_up(text, confirm=True, now=now)
         effects += self.lanes.finished(job, now)
-        self._count(now, handled=True)
+        self._last_handled = now
         if isinstance(self.state, Draining):
             return effects + self._drained(now)
         if self._waits_for_room():
@@ -333,9 +331,7 @@ class Polling:
         inbox = self._inbox("opened")
         if not isinstance(self.state, Opening):
             return []
-        effects = inbox.opened(kept, now, durable=durable, shared=shared)
-        self._count(now)
-        return effects + self._proceed(now)
+        return inbox.opened(kept, now, durable=durable, shared=shared) + self._proceed(now)
 
     def open_failed(self, reason: str, now: float) -> list[Effect]:
         """The inbox could not be opened: the run ends."""
@@ -344,14 +340,11 @@ class Polling:
 
     def found(self, kept: Sequence[Kept], now: float) -> list[Effect]:
         """The inbox hands over updates, to be handled."""
-        effects = self._inbox("found").found(kept, now)
-        self._count(now)
-        return effects
+        return self._inbox("found").found(kept, now)
 
     def stored(self, store: int, fresh: Sequence[int], now: float) -> list[Effect]:
         """The updates of `Store` are kept; `fresh` are the ids of those that are to be handled here and now."""
         effects = self._inbox("stored").stored(store, fresh, now)
-        self._count(now)
         state = self.state
         if isinstance(state, Storing) and state.store == store:
             self._offset = state.offset
@@ -374,9 +367,7 @@ class Polling:
 
     def marked(self, mark: int, now: float) -> list[Effect]:
         """A `Mark` is noted."""
-        effects = self._inbox("marked").marked(mark, now)
-        self._count(now)
-        return effects + self._inbox_moved(now)
+        return self._inbox("marked").marked(mark, now) + self._inbox_moved(now)
 
     def mark_failed(self, mark: int, reason: str, now: float) -> list[Effect]:
         """A `Mark` could not be noted."""
@@ -385,7 +376,6 @@ class Polling:
     def lost(self, reason: str, now: float) -> list[Effect]:
         """The inbox takes back what it has handed over, and with it the right to poll: the run ends."""
         effects = self._inbox("lost").lost(reason, now)
-        self._count(now)
         if isinstance(self.state, Draining):
             self._go(evolve(self.state, confirm=False))
             return effects + self._drained(now)
@@ -400,7 +390,6 @@ class Polling:
         """Do what is due. Early and repeated ticks do nothing."""
         effects: list[Effect] = []
         if self.inbox is not None and (effects := self.inbox.tick(now)):
-            self._count(now)
             effects += self._inbox_moved(now)
         state, until = self.state, self._until
         if until is None or now < until:
@@ -437,7 +426,8 @@ class Polling:
         if self._sent is not None:
             earliest = self._sent[1] + self._spacing(offset)
             if now < earliest:
-                self._go(Pausing(earliest, Wait.PACE))
+                if not (isinstance(self.state, Pausing) and self.state.until == earliest):
+                    self._go(Pausing(earliest, Wait.PACE))
                 return []
         self._sent = (offset, now)
         return [self._fetch(Step.GET_UPDATES, self._timeout(Step.GET_UPDATES), now)]
@@ -508,7 +498,7 @@ class Polling:
                 bot = structure(value, User)
             except ValueError as error:
                 return self._unreachable(Unreachable(f"the result is {error}"), now)
-            self.progress = evolve(self.progress, bot=bot)
+            self._me = bot
             self._step = Step.DELETE_WEBHOOK
             effects: list[Effect] = [Log(f"polling as @{bot.username or bot.id}")]
             if self.inbox is not None:
@@ -521,7 +511,7 @@ class Polling:
             effects = []
         elif isinstance(value, list):
             self._conflict_may_be_over(now)
-            self._count(now, fetched=True)
+            self._last_fetched = now
             self._confirmed = self._sent[0] if self._sent else None
             effects = self._take(value, now)
         else:
@@ -570,14 +560,12 @@ class Polling:
             # Only strangers from the offset on, and no id to confirm them by: step over the next id. Whatever is
             # there is what was set aside, since Telegram sends ids in ascending order and gives new ones higher up.
             self._offset += 1
-        self._count(now)
         return effects
 
     def _store(self, updates: list[Update], inbox: Inbox, now: float) -> list[Effect]:
         """Have a batch stored; it is confirmed when that is done."""
         store = inbox.store([update for update in updates if not self._is_held(update.update_id)])
         self._go(Storing(store.store, updates[-1].update_id + 1))
-        self._count(now)
         return [store]
 
     def _inbox(self, fact: str) -> Inbox:
@@ -666,9 +654,6 @@ class Polling:
         )
         return [Report(Verdict.HELD_BACK, text, self._offset)]
 
-    def _count(self, now: float, *, fetched: bool = False, handled: bool = False) -> None:
-        self.progress = self.progress.counted(self.lanes, now, fetched=fetched, handled=handled)
-
     # The end
 
     def _abandon(self) -> list[Effect]:
@@ -687,7 +672,6 @@ class Polling:
                     effects += self.lanes.cancel(job.number, now)
         storing = self.state if isinstance(self.state, Storing) else None
         self._go(Draining(now + self.options.grace, confirm, failure, storing))
-        self._count(now)
         return effects + self._drained(now)
 
     def _drained(self, now: float) -> list[Effect]:

@@ -25,17 +25,20 @@ class StateTable:
     def __init__(self, name: str, edges: Mapping[Kind, tuple[Kind, ...]]) -> None:
         self.name = name
         self.edges = edges
+        # By identity, as a member of an enum takes its time to hash, and every update moves several times.
+        self._after = {id(source): frozenset(map(id, targets)) for source, targets in edges.items()}
         self.seen: set[tuple[Kind, Kind]] | None = None
         """The edges taken so far, while somebody records them; None otherwise."""
         _tables[name] = self
 
     def move(self, old: Any, new: State) -> State:
         """The state `new`, which may follow `old`; a bug in the machine is an AssertionError."""
-        edge = (_kind(old), _kind(new))
-        if edge[1] not in self.edges[edge[0]]:
-            raise AssertionError(f"{self.name}: no edge from {_name(edge[0])} to {_name(edge[1])}")
+        source: Kind = old if isinstance(old, Enum) else type(old)
+        target: Kind = new if isinstance(new, Enum) else type(new)
+        if id(target) not in self._after[id(source)]:
+            raise AssertionError(f"{self.name}: no edge from {_name(source)} to {_name(target)}")
         if self.seen is not None:
-            self.seen.add(edge)
+            self.seen.add((source, target))
         return new
 
     def taken(self) -> Iterator[tuple[str, str]]:
@@ -55,10 +58,6 @@ def tables() -> Mapping[str, StateTable]:
     from hookline import inbox, working  # noqa: F401 - those that are loaded only when they are needed
 
     return dict(_tables)
-
-
-def _kind(state: Any) -> Kind:
-    return state if isinstance(state, Enum) else type(state)
 
 
 def _name(kind: Kind) -> str:

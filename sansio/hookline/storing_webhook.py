@@ -22,6 +22,7 @@ from hookline.errors import LocalProtocolError
 from hookline.gate import NO_BODY, Gate, unavailable
 from hookline.http import Request, Response
 from hookline.options import WebhookOptions
+from hookline.timers import earliest
 from hookline.updates import Lane, Update
 from hookline.working import Opening, Serving, Working
 
@@ -67,8 +68,7 @@ class StoringWebhook(Working):
     @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
-        times = (self._first_due, super().deadline)
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self._first_due, super().deadline)
 
     @property
     def reason(self) -> str:
@@ -107,7 +107,6 @@ class StoringWebhook(Working):
         """The updates of `Store` are kept; `fresh` are the ids of those that are to be handled here and now."""
         effects = self._answer_all(store, Response(200, NO_BODY))
         effects += self.inbox.stored(store, fresh, now)
-        self._count(now)
         return effects + self._ended_if_drained(now)
 
     def store_failed(self, store: int, reason: str, now: float) -> list[Effect]:
@@ -128,7 +127,7 @@ class StoringWebhook(Working):
     # The life of a request
 
     def _keep(self, request: int, update: Update, now: float) -> list[Effect]:
-        self._count(now, fetched=True)
+        self._last_fetched = now
         if not isinstance(self.state, (Opening, Serving)):
             return [Respond(request, self._unavailable())]
         if self.lanes.job_of(update.update_id) is not None:

@@ -7,6 +7,15 @@ from heapq import heappop, heappush
 from attrs import define, field
 
 
+def earliest(*times: float | None) -> float | None:
+    """The earliest of these times; None is no time."""
+    first: float | None = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first
+
+
 @define
 class Timers:
     """A deadline for each key, an integer; the heap may lag behind `_times`, and catches up when it is read."""

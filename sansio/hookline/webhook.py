@@ -29,7 +29,7 @@ from hookline.options import NOT_AFTER_THE_ANSWER, OnTimeout, WebhookOptions
 from hookline.outcomes import Outcome, Raised, Returned
 from hookline.polling import Progress
 from hookline.states import StateTable
-from hookline.timers import Timers
+from hookline.timers import Timers, earliest
 from hookline.updates import Lane, Update, named
 
 OnTimeoutPolicy: TypeAlias = "Callable[[Update], OnTimeout]"
@@ -111,7 +111,8 @@ class Webhook:
         self.options = options or WebhookOptions()
         self.lanes = Lanes(self.options.concurrency)
         self.state: State = Serving()
-        self.progress = Progress()
+        self._last_fetched: float | None = None
+        self._last_handled: float | None = None
         self._gate = Gate(self.options, decode, lane)
         self._on_timeout = on_timeout
         self._random = Random(seed)
@@ -129,8 +130,7 @@ class Webhook:
     @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
-        times = (self._first_due, self._deserted.next, self._grace_end)
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self._first_due, self._deserted.next, self._grace_end)
 
     @property
     def reason(self) -> str:
@@ -139,6 +139,11 @@ class Webhook:
         if deadline is None:
             return "nothing is awaited"
         return "the grace time of running handlers ends" if deadline == self._grace_end else "a request's time is up"
+
+    @property
+    def progress(self) -> Progress:
+        """How the run gets on."""
+        return Progress(None, self._last_fetched, self._last_handled, self.lanes.waiting, self.lanes.running)
 
     @property
     def over(self) -> bool:
@@ -185,7 +190,7 @@ class Webhook:
         if update.update_id in self._handled:
             effects += self._drop_next_run(update, now)
         effects += self.lanes.finished(job, now)
-        self._count(now, handled=True)
+        self._last_handled = now
         return effects + self._ended_if_drained()
 
     def disconnected(self, request: int, now: float) -> list[Effect]:
@@ -277,7 +282,7 @@ class Webhook:
     # The life of a request
 
     def _deliver(self, request: int, update: Update, now: float) -> list[Effect]:
-        self._count(now, fetched=True)
+        self._last_fetched = now
         if update.update_id in self._handled:
             return [Respond(request, self._unsent.pop(update.update_id, Response(200, NO_BODY)))]
         job = self.lanes.job_of(update.update_id)
@@ -301,7 +306,6 @@ class Webhook:
         job, started = self.lanes.add(update, now)
         self._deliveries[job] = Delivery()
         self._attach(request, job, now)
-        self._count(now)
         return started
 
     def _would_wait(self, update: Update) -> bool:
@@ -464,15 +468,10 @@ class Webhook:
     def _drop(self, job: int, response: Response, now: float) -> list[Effect]:
         """Forget a job that has not begun, and answer what waits for it."""
         self._deserted.clear(job)
-        effects = self._answer(self._deliveries.pop(job), response) + self.lanes.cancel(job, now)
-        self._count(now)
-        return effects
+        return self._answer(self._deliveries.pop(job), response) + self.lanes.cancel(job, now)
 
     def _unavailable(self) -> Response:
         return unavailable(self.options.retry_after)
-
-    def _count(self, now: float, *, fetched: bool = False, handled: bool = False) -> None:
-        self.progress = self.progress.counted(self.lanes, now, fetched=fetched, handled=handled)
 
     # The end of it all
 

@@ -19,6 +19,7 @@ from hookline.options import WebhookOptions, WorkOptions
 from hookline.outcomes import Outcome
 from hookline.polling import Progress
 from hookline.states import StateTable
+from hookline.timers import earliest
 
 
 @frozen
@@ -80,15 +81,15 @@ class Working:
         self.inbox = Inbox(concurrency=self.options.concurrency, max_attempts=self.options.max_attempts, seed=seed)
         self.lanes = self.inbox.lanes
         self.state: State = Idle()
-        self.progress = Progress()
+        self._last_fetched: float | None = None
+        self._last_handled: float | None = None
 
     # Reading
 
     @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
-        times = (self.inbox.deadline, self._grace_end)
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self.inbox.deadline, self._grace_end)
 
     @property
     def reason(self) -> str:
@@ -99,6 +100,11 @@ class Working:
         if deadline == self._grace_end:
             return "the grace time of running handlers ends"
         return "an update is tried again, or the inbox is told again"
+
+    @property
+    def progress(self) -> Progress:
+        """How the run gets on."""
+        return Progress(None, self._last_fetched, self._last_handled, self.lanes.waiting, self.lanes.running)
 
     @property
     def serving(self) -> bool:
@@ -132,7 +138,6 @@ class Working:
         effects: list[Effect] = [*self.lanes.last_work(self.options.grace, waiting)]
         self._go(Stopping(now + self.options.grace))
         effects += self.inbox.stop(now)
-        self._count(now)
         return effects + self._ended_if_drained(now)
 
     # Facts
@@ -142,9 +147,8 @@ class Working:
         if not isinstance(self.state, Opening):
             return []
         self._go(Serving())
-        effects = self.inbox.opened(kept, now, durable=durable, shared=shared)
-        self._count(now)
-        return [Log("the inbox is open, and what it has is handled"), *effects]
+        opened = self.inbox.opened(kept, now, durable=durable, shared=shared)
+        return [Log("the inbox is open, and what it has is handled"), *opened]
 
     def open_failed(self, reason: str, now: float) -> list[Effect]:
         """The inbox could not be opened: the run ends."""
@@ -152,21 +156,16 @@ class Working:
 
     def found(self, kept: Sequence[Kept], now: float) -> list[Effect]:
         """The inbox hands over updates, to be handled."""
-        effects = self.inbox.found(kept, now)
-        self._count(now)
-        return effects
+        return self.inbox.found(kept, now)
 
     def finished(self, job: int, outcome: Outcome, now: float) -> list[Effect]:
         """The run of a handler has ended. What comes after the end of the whole run is ignored."""
-        effects = self.inbox.finished(job, outcome, now)
-        self._count(now, handled=True)
-        return effects + self._ended_if_drained(now)
+        self._last_handled = now
+        return self.inbox.finished(job, outcome, now) + self._ended_if_drained(now)
 
     def marked(self, mark: int, now: float) -> list[Effect]:
         """A `Mark` is noted."""
-        effects = self.inbox.marked(mark, now)
-        self._count(now)
-        return effects + self._ended_if_drained(now)
+        return self.inbox.marked(mark, now) + self._ended_if_drained(now)
 
     def mark_failed(self, mark: int, reason: str, now: float) -> list[Effect]:
         """A `Mark` could not be noted."""
@@ -174,16 +173,13 @@ class Working:
 
     def lost(self, reason: str, now: float) -> list[Effect]:
         """The inbox takes back what it has handed over."""
-        effects = self.inbox.lost(reason, now)
-        self._count(now)
-        return effects + self._ended_if_drained(now)
+        return self.inbox.lost(reason, now) + self._ended_if_drained(now)
 
     # The clock
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due. Early and repeated ticks do nothing."""
         effects = self.inbox.tick(now)
-        self._count(now)
         if isinstance(self.state, Stopping) and self.state.until <= now:
             return effects + self._leave(now)
         return effects
@@ -191,9 +187,6 @@ class Working:
     @property
     def _grace_end(self) -> float | None:
         return self.state.until if isinstance(self.state, Stopping) else None
-
-    def _count(self, now: float, *, fetched: bool = False, handled: bool = False) -> None:
-        self.progress = self.progress.counted(self.lanes, now, fetched=fetched, handled=handled)
 
     # The end
 
