@@ -3,6 +3,10 @@
 One object serves one connection. It knows nothing of Telegram and no time: what is overdue, its owner decides. What
 the other side sends never raises; what is wrong comes back as `Broken`, with the status that a server answers.
 
+h11 costs about as much as all else that is done for an update. So messages that are ordinary (`hookline.ordinary`) pass
+it by, each in its own exchange of one request and one answer. When such an exchange turns out not to be, as when its
+other side leaves in the middle of it, h11 is told what has come so far, and takes over.
+
 Bodies go out piece by piece (`http.Body`): a source is asked for by `Pull`, one piece at a time, and each is asked for
 when the one before has left.
 """
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
 import h11
@@ -19,6 +24,7 @@ from attrs import frozen
 from hookline.botapi import header_pairs
 from hookline.effects import Close, Effect, Pull, Send
 from hookline.http import Body, Headers, Request, Response, Source
+from hookline.ordinary import Found, read_request, read_response, write_request, write_response
 
 PULL_SIZE: Final = 65_536
 MAX_HEAD: Final = 65_536
@@ -28,18 +34,18 @@ _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 """What h11 takes for the end of a head."""
 
 _REASONS: Final = {
-    200: b"OK",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    415: b"Unsupported Media Type",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    503: b"Service Unavailable",
-    505: b"HTTP Version Not Supported",
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
 }
 
 
@@ -75,6 +81,15 @@ class Broken:
 Event: TypeAlias = "Head | Piece | Complete | Broken"
 
 
+class Past(Enum):
+    """How far an ordinary exchange, of which h11 knows nothing, has come."""
+
+    NO_EXCHANGE = "there is none; what comes or goes may begin one"
+    ASKED = "a request has gone out"
+    BODY = "a head has come, and its body comes"
+    WHOLE = "all of the message has come"
+
+
 class _Connection:
     """What both sides share: a body on its way out, a body on its way in."""
 
@@ -82,10 +97,14 @@ class _Connection:
         self.connection = connection
         self._h11 = h11.Connection(role, max_incomplete_event_size=max_head)
         self._max_head = max_head
+        self._untouched = True  # h11 was not told anything yet
         self._out: deque[bytes | Source] = deque()
         self._pulling: Source | None = None
         self._body: list[bytes] = []
         self._body_size = 0
+        self._past = Past.NO_EXCHANGE
+        self._length = 0  # of the body that comes past h11
+        self._surplus = b""  # what has come behind it
 
     @property
     def sending(self) -> bool:
@@ -145,6 +164,37 @@ class _Connection:
         self._body.append(data)
         return True
 
+    def _begin(self, data: bytes, found: Found) -> bool:
+        """Whether a message, whose head has come, can pass h11 by: then what is there of its body is taken."""
+        start, self._length = found
+        if len(data) - start > self._length:  # who sends more than was asked for is worth a second look
+            return False
+        self._take_piece(data[start:])
+        return True
+
+    def _take_piece(self, data: bytes) -> None:
+        """A part of the body that passes h11 by."""
+        missing = self._length - self._body_size
+        piece, self._surplus = data[:missing], data[missing:]
+        if piece:
+            self._body.append(piece)
+            self._body_size += len(piece)
+        self._past = Past.BODY if len(piece) < missing else Past.WHOLE
+
+    def _tell_h11(self, head: bytes) -> None:
+        """Tell h11 what has come past it; the events of that were given out already. head: one in the stead of theirs,
+        with room for the length of the body.
+        """
+        self._untouched = False
+        whole = self._past is Past.WHOLE
+        self._past = Past.NO_EXCHANGE
+        self._h11.receive_data(head % (0 if whole else self._length) + b"".join(self._body))
+        while self._h11.next_event() not in (h11.NEED_DATA, h11.PAUSED):
+            pass
+        if self._surplus:
+            self._h11.receive_data(self._surplus)
+            self._surplus = b""
+
     def _take_body(self) -> Body:
         body = b"".join(self._body)
         self._body, self._body_size = [], 0
@@ -162,12 +212,14 @@ class ServerConnection(_Connection):
     @property
     def idle(self) -> bool:
         """Whether no request has begun to come, and none waits for its answer."""
-        return self._h11.states[h11.CLIENT] is h11.IDLE and not self._buffered
+        if self._past is not Past.NO_EXCHANGE:
+            return False
+        return self._untouched or (self._h11.their_state is h11.IDLE and not self._buffered)
 
     @property
     def reading_body(self) -> bool:
         """Whether a head has come, and its body has not."""
-        return self._h11.states[h11.CLIENT] is h11.SEND_BODY
+        return self._past is Past.BODY or self._h11.their_state is h11.SEND_BODY
 
     @property
     def ended(self) -> bool:
@@ -176,9 +228,13 @@ class ServerConnection(_Connection):
 
     def received(self, data: bytes) -> list[Event]:
         """Bytes have come; empty bytes say that the client sends no more."""
+        if data and (events := self._received_past_h11(data)) is not None:
+            return events
+        self._catch_up()
         last = (h11.MUST_CLOSE, h11.CLOSED)
         if self._h11.states[h11.CLIENT] in last or self.ended:
             return []  # what follows a client's last request, or its end, is not read
+        self._untouched = False
         self._h11.receive_data(data)
         events = self.next_events()
         paused = self._h11.states[h11.CLIENT] not in (h11.IDLE, h11.SEND_BODY, h11.ERROR, *last)
@@ -187,9 +243,35 @@ class ServerConnection(_Connection):
             events.append(Broken("it sends requests without waiting for answers"))
         return events
 
+    def _received_past_h11(self, data: bytes) -> list[Event] | None:
+        """What these bytes mean, if they are of an ordinary request; None if h11 is to say it."""
+        if self._past is Past.BODY:
+            self._take_piece(data)
+            return self._whole()
+        if not self.idle:
+            return None
+        read = read_request(data, self._max_head)
+        if read is None or read[1][1] > self._max_body or not self._begin(data, read[1]):
+            return None
+        self._request = read[0]
+        return [Head(self._request), *self._whole()]
+
+    def _whole(self) -> list[Event]:
+        if self._past is not Past.WHOLE:
+            return []
+        assert self._request is not None
+        return [Complete(_with_body(self._request, self._take_body()))]
+
+    def _catch_up(self) -> None:
+        """Let h11 take over, if it has missed something."""
+        if self._past is not Past.NO_EXCHANGE:
+            self._tell_h11(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n")
+
     def next_events(self) -> list[Event]:
         """What came meanwhile: called after a response, for a request that was sent early."""
         events: list[Event] = []
+        if self._untouched:
+            return events
         while self._h11.states[h11.CLIENT] not in (h11.MUST_CLOSE, h11.CLOSED):
             try:
                 event = self._next_event()
@@ -212,9 +294,7 @@ class ServerConnection(_Connection):
                     return events
             elif isinstance(event, h11.EndOfMessage):
                 assert self._request is not None
-                request = self._request
-                body = self._take_body()
-                events.append(Complete(Request(request.method, request.target, request.headers, body)))
+                events.append(Complete(_with_body(self._request, self._take_body())))
             else:  # NEED_DATA, PAUSED or ConnectionClosed
                 return events
         return events
@@ -227,12 +307,17 @@ class ServerConnection(_Connection):
 
     def respond(self, response: Response, *, close: bool = False) -> list[Effect]:
         """Answer the request that came last; the connection is closed after it if it can serve no other."""
+        reason = _REASONS.get(response.status, "Response")
+        if self._past is Past.WHOLE and not self._surplus and not close:
+            data = write_response(response, reason)
+            if data is not None:
+                self._past = Past.NO_EXCHANGE
+                return [Send(self.connection, data)]
+        self._catch_up()
         headers = header_pairs(response.headers)
         if close or self._h11.states[h11.CLIENT] not in (h11.DONE, h11.MUST_CLOSE):
             headers.append((b"connection", b"close"))
-        head = h11.Response(
-            status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b"Response")
-        )
+        head = h11.Response(status_code=response.status, headers=headers, reason=reason.encode())
         try:
             effects = self._send(head, response.body)
         except h11.LocalProtocolError:  # the connection is beyond an answer
@@ -263,6 +348,10 @@ class ClientConnection(_Connection):
         """Send a request. With `streamed` a 200's body comes in `Piece`s, without a limit, and not in `Complete`."""
         self.answered = False
         self._streamed = streamed
+        data = None if streamed else write_request(request)
+        if data is not None:
+            self._past = Past.ASKED
+            return [Send(self.connection, data)]
         head = h11.Request(method=request.method, target=request.target, headers=header_pairs(request.headers))
         return self._send(head, request.body)
 
@@ -272,6 +361,9 @@ class ClientConnection(_Connection):
 
         Not after an answer with more behind it, which would be taken for the next one, nor with the end behind it.
         """
+        if self._past is Past.WHOLE:
+            self._past = Past.NO_EXCHANGE
+            return True
         done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if done and self._h11.trailing_data == (b"", False):
             self._h11.start_next_cycle()
@@ -284,7 +376,10 @@ class ClientConnection(_Connection):
             return []  # what follows a server's last answer is not read
         if data:
             self.answered = True
-        events: list[Event] = []
+            if (events := self._received_past_h11(data)) is not None:
+                return events
+        self._catch_up()
+        events = []
         try:
             self._h11.receive_data(data)
             while True:
@@ -308,6 +403,36 @@ class ClientConnection(_Connection):
             events.append(Broken(f"the answer is not HTTP/1.1: {_words(error)}"))
             return events
 
+    def _received_past_h11(self, data: bytes) -> list[Event] | None:
+        """What these bytes mean, if they are of an ordinary answer to an ordinary request; None if h11 is to say it."""
+        if self._past is Past.BODY and len(data) <= self._length - self._body_size:
+            self._take_piece(data)
+            return self._whole()
+        if self._past is not Past.ASKED:
+            return None
+        read = read_response(data, self._max_head)
+        if read is None or read[1][1] > self._max_response or not self._begin(data, read[1]):
+            return None
+        self._response = read[0]
+        return [Head(self._response), *self._whole()]
+
+    def _whole(self) -> list[Event]:
+        if self._past is not Past.WHOLE:
+            return []
+        assert self._response is not None
+        return [Complete(Response(self._response.status, self._response.headers, self._take_body()))]
+
+    def _catch_up(self) -> None:
+        """Let h11 take over, if it has missed something."""
+        if self._past is Past.NO_EXCHANGE:
+            return
+        self._h11.send(h11.Request(method=b"POST", target=b"/", headers=[(b"host", b"x"), (b"content-length", b"0")]))
+        self._h11.send(h11.EndOfMessage())
+        if self._past is Past.ASKED:
+            self._past = Past.NO_EXCHANGE
+        else:
+            self._tell_h11(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n")
+
 
 def _words(error: h11.ProtocolError) -> str:
     """What is wrong, without the bytes that are: they may be secret, and are the other side's choice."""
@@ -316,6 +441,10 @@ def _words(error: h11.ProtocolError) -> str:
 
 def _headers(event: h11.Request | h11.Response) -> Headers:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+
+
+def _with_body(request: Request, body: Body) -> Request:
+    return Request(request.method, request.target, request.headers, body)
 
 
 def _request(event: h11.Request) -> Request:

@@ -132,6 +132,10 @@ class Server:
         """Whether the connection is one of these."""
         return connection in self._clients
 
+    def awaits(self, request: int) -> bool:
+        """Whether the request was not answered yet, and its client is there."""
+        return request in self._requests
+
     def accepted(self, connection: int, now: float) -> list[ServerEffect]:
         """A client has connected."""
         if connection in self._clients:
@@ -153,9 +157,10 @@ class Server:
         was_idle = isinstance(client.state, Reading) and client.http.idle
         if not data and was_idle:
             return self._close(connection)
-        if was_idle:
+        events = client.http.received(data)
+        if was_idle and not events:
             self._timers.set(connection, now + self.limits.head_timeout)
-        return self._heard(connection, client, client.http.received(data), now)
+        return self._heard(connection, client, events, now)
 
     def disconnected(self, connection: int, now: float) -> list[ServerEffect]:
         """The client has gone."""
@@ -257,7 +262,8 @@ class Server:
                 assert isinstance(event.message, Request)
                 client.asked = self._numbers.new()
                 self._requests[client.asked] = connection
-                self._timers.set(connection, now + self.limits.body_timeout)
+                if event is events[-1]:
+                    self._timers.set(connection, now + self.limits.body_timeout)
                 effects.append(Asked(client.asked, event.message))
             elif isinstance(event, Complete):
                 assert isinstance(event.message, Request)

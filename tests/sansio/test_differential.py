@@ -23,8 +23,9 @@ from hookline import codec
 from hookline.botapi import Endpoint, InputFile, Token, encode_call
 from hookline.http import Request, Response, body_bytes
 from hookline.http1 import Broken, ClientConnection, Complete, ServerConnection
+from hookline.ordinary import read_request, read_response
 
-httptools = pytest.importorskip("httptools", reason="the extra 'speed' is not installed")
+httptools = pytest.importorskip("httptools")
 orjson = pytest.importorskip("orjson", reason="the extra 'speed' is not installed")
 
 pytestmark = pytest.mark.exhaustive
@@ -204,6 +205,56 @@ def damaged(draw: st.DrawFn, sound: st.SearchStrategy[bytes]) -> bytes:
 
 
 # What must agree
+
+
+@st.composite
+def ordinary(draw: st.DrawFn, first_line: bytes) -> bytes:
+    """A message as most are: with nothing unusual about it."""
+    body = draw(BODIES)
+    headers = [
+        (b"Host", b"x"),
+        *((f"x-{n}".encode(), v.encode()) for n, v in draw(st.lists(st.tuples(TOKENS, VALUES.filter(bool))))),
+        (b"Content-Length", str(len(body)).encode()),
+        *draw(st.lists(st.just((b"Connection", b"keep-alive")), max_size=1)),
+    ]
+    return first_line + b"".join(b"%s: %s\r\n" % header for header in draw(st.permutations(headers))) + b"\r\n" + body
+
+
+@given(damaged(ordinary(b"POST /path?q=%20 HTTP/1.1\r\n")))
+@settings(max_examples=1_000)
+def test_what_passes_h11_by_is_the_same_request_to_h11(data: bytes) -> None:
+    """And to httptools: whatever the narrow grammar takes, all take, and nobody thinks that the connection ends."""
+    read = read_request(data, MAX_HEAD)
+    if read is None:
+        return
+    request, (start, length) = read
+    whole = Message((request.method, request.target), request.headers, data[start : start + length].ljust(length, b"x"))
+    for messages, _ in (
+        as_h11_reads_requests(data[:start] + whole.body),
+        as_httptools_reads(data[:start] + whole.body, httptools.HttpRequestParser),
+    ):
+        assert messages == [whole]
+
+
+@given(damaged(ordinary(b"HTTP/1.1 200 Word\r\n")))
+@settings(max_examples=1_000)
+def test_what_passes_h11_by_is_the_same_response_to_h11(data: bytes) -> None:
+    read = read_response(data, MAX_HEAD)
+    if read is None:
+        return
+    response, (start, length) = read
+    body = data[start : start + length].ljust(length, b"x")
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="POST", target="/", headers=[("host", "x"), ("content-length", "0")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(data[:start] + body)
+    event = client.next_event()
+    assert isinstance(event, h11.Response)
+    assert (event.status_code, _texts(event.headers)) == (response.status, response.headers)
+    events = iter(client.next_event, h11.NEED_DATA)
+    assert b"".join(bytes(event.data) for event in events if isinstance(event, h11.Data)) == body
+    assert client.their_state is h11.DONE
+    client.start_next_cycle()
 
 
 @given(CONNECTIONS)
