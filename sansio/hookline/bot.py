@@ -8,8 +8,7 @@ is, all that was said has been sent, and every call has ended. It knows nothing 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
@@ -56,6 +55,7 @@ from hookline.registration import Over as RegistrationOver
 from hookline.registration import Registration
 from hookline.server import Asked, BrokenOff, Gone, Requested, Server, ServerEffect, WentOut
 from hookline.states import StateTable
+from hookline.timers import earliest
 from hookline.updates import Lane
 from hookline.webhook import OnTimeoutPolicy, Webhook
 
@@ -79,8 +79,12 @@ Part: TypeAlias = "Owner | Literal['webhook', 'worker', 'pool', 'server']"
 BetweenParts: TypeAlias = (
     "Fetch | Abandon | Respond | Throw | Answered | Arrived | Asked | Requested | Gone | BrokenOff | WentOut"
 )
-BETWEEN_PARTS: Final = (Fetch, Abandon, Respond, Throw, Answered, Arrived, Asked, Requested, Gone, BrokenOff, WentOut)
+BETWEEN_PARTS: Final = frozenset(
+    (Fetch, Abandon, Respond, Throw, Answered, Arrived, Asked, Requested, Gone, BrokenOff, WentOut)
+)
 """What one part wants of another, or tells it; all else is the driver's, but for Ended."""
+FOR_BOT: Final = BETWEEN_PARTS | {Ended}
+"""What the whole has something to do about."""
 
 
 @frozen
@@ -202,6 +206,9 @@ class Bot:
         self._requests: dict[tuple[Owner, int], int] = {}  # and back
         self._fetch_numbers = Numbers()
         self._started_at = 0.0
+        carries = self._polling or self._webhook or self._worker
+        parts = (carries, self._registration, self._calls, self._pool, self._server)
+        self._timed: tuple[Any, ...] = tuple(part for part in parts if part is not None)
 
     # Reading
 
@@ -210,14 +217,13 @@ class Bot:
         """The earliest time at which `tick` has something to do."""
         if isinstance(self.state, Over):
             return None
-        times = [machine.deadline for machine in self._timed()]
-        return min((time for time in times if time is not None), default=None)
+        return earliest(*[machine.deadline for machine in self._timed])
 
     @property
     def reason(self) -> str:
         """Why there is a deadline, in words."""
         deadline = self.deadline
-        for machine in self._timed():
+        for machine in self._timed:
             if deadline is not None and machine.deadline == deadline:
                 return getattr(machine, "reason", "a connection is idle or too slow")
         return "nothing is awaited"
@@ -514,39 +520,40 @@ class Bot:
             return []
         return self._carry_out("registration", self._registration.start(now), now)
 
-    def _timed(self) -> list[Any]:
-        parts = (self._polling, self._webhook, self._worker, self._registration, self._calls, self._pool, self._server)
-        return [part for part in parts if part is not None]
-
     def _carry_out(self, part: Part, effects: Sequence[PoolEffect | ServerEffect], now: float) -> list[Effect]:
         """Carry out what is meant for another part, until only the driver's effects are left.
 
         A loop and no recursion, since one piece of bytes may bring any number of requests. What the pool and the server
         want of the driver goes out before the other parts hear of the rest: whatever those make of it, comes after.
         """
-        out: list[Effect] = []
-        todo: deque[tuple[Part, PoolEffect | ServerEffect]] = deque()
+        if FOR_BOT.isdisjoint(map(type, effects)) and not isinstance(self.state, Leaving):
+            return cast("list[Effect]", [*effects])  # as with nearly all: it is for the driver alone
+        out: list[Any] = []
+        todo: list[tuple[Part, Iterator[PoolEffect | ServerEffect]]] = []
 
         def take(part: Part, effects: Sequence[PoolEffect | ServerEffect]) -> None:
             if part in ("pool", "server"):
-                out.extend(effect for effect in effects if not isinstance(effect, BETWEEN_PARTS))
-                effects = [effect for effect in effects if isinstance(effect, BETWEEN_PARTS)]
-            todo.extendleft((part, effect) for effect in reversed(effects))
+                out.extend([effect for effect in effects if type(effect) not in BETWEEN_PARTS])
+                effects = [effect for effect in effects if type(effect) in BETWEEN_PARTS]
+            todo.append((part, iter(effects)))
 
         take(part, effects)
         while todo:
-            part, effect = todo.popleft()
-            if isinstance(effect, Ended):
+            part, rest = todo[-1]
+            effect = next(rest, None)
+            if effect is None:
+                todo.pop()
+            elif type(effect) not in FOR_BOT:
+                out.append(effect)
+            elif isinstance(effect, Ended):
                 out += self._part_ended(part, effect.failure, now)
                 if isinstance(self.state, Over):
                     return out  # what is left was told to nobody who waits
             elif isinstance(effect, (Respond, Throw)) and effect.request in self._hosted:
                 self._hosted.remove(effect.request)
                 out.append(effect)
-            elif isinstance(effect, BETWEEN_PARTS):
-                take(*self._pass_on(part, effect, now))
             else:
-                out.append(effect)
+                take(*self._pass_on(part, cast("BetweenParts", effect), now))
         if isinstance(self.state, Leaving) and not self._server.sending:
             out += self._over(None, now)
         return out
@@ -624,7 +631,7 @@ class Bot:
             assert isinstance(self._webhook, Webhook)  # no other answers by a file
             told = self._webhook.broken_off if isinstance(effect, BrokenOff) else self._webhook.went_out
             return "webhook", told(effect.request, now)
-        if self.screen(effect.message, now) is not None:
+        if effect.request not in self._hosted and not self._server.awaits(effect.request):  # its head was enough
             return "server", []
         return "webhook", self._webhook.requested(effect.request, effect.message, now)
 
