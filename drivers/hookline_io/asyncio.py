@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import signal
 import socket
 import ssl
@@ -18,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from functools import partial
-from typing import Any, BinaryIO, Protocol, TypeAlias, cast
+from typing import Any, BinaryIO, Final, Protocol, TypeAlias, cast
 
 from attrs import evolve
 
@@ -52,12 +53,14 @@ from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookO
 from hookline.outcomes import CallOutcome, Cancelled, Outcome, Returned
 from hookline.updates import Lane, Update
 from hookline.webhook import OnTimeoutPolicy
-from hookline_io import common, keeping, tracing
+from hookline_io import common, keeping, speed, tracing
 from hookline_io.stores import UpdateStore
 
 Handler: TypeAlias = "Callable[[Update, Api], Awaitable[object]]"
 """`async def handler(update, api)`."""
 
+
+RETURNED: Final = Returned()
 
 Fetch: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 """An HTTP client: sends a request, whose target is a path of the Bot API server's, and returns the whole response."""
@@ -399,29 +402,37 @@ class Run:
     # Handlers and calls
 
     def _handle(self, effect: Handle) -> None:
-        task = self._jobs[effect.job] = self.loop.create_task(self._run_handler(effect))
-        task.add_done_callback(partial(self._handled, effect.job))
+        task = self.loop.create_task(self._run_handler(effect))
+        if not task.done():  # an eager one may be
+            self._jobs[effect.job] = task
 
     async def _run_handler(self, effect: Handle) -> None:
         assert self.handler is not None
-        await self.handler(effect.update, Api._of(self, effect.job))
-
-    def _handled(self, job: int, task: asyncio.Task[None]) -> None:
-        del self._jobs[job]
-        outcome: Outcome = Returned()
-        if task.cancelled():
+        outcome: Outcome = RETURNED
+        try:
+            await self.handler(effect.update, Api._of(self, effect.job))
+        except asyncio.CancelledError:
             outcome = Cancelled()
-        elif (error := task.exception()) is not None:
-            if not isinstance(error, Exception):  # SystemExit and KeyboardInterrupt end more than a handler
-                self._break(error)
-                return
+        except Exception as error:
             outcome = common.raised(error)
+        except BaseException as error:  # SystemExit and KeyboardInterrupt end more than a handler
+            self._break(error)
+            raise
+        # Told from within: a callback of the task's end would cost each update another turn of the loop.
+        self._handled(effect.job, outcome)
+
+    def _handled(self, job: int, outcome: Outcome) -> None:
+        self._jobs.pop(job, None)
         self.hear(cast("Bot", self.machine).finished, job, outcome)
 
     def _cancel(self, effect: Cancel) -> None:
         task = self._jobs.get(effect.job)
-        if task is not None:
-            task.cancel()
+        if task is None:
+            return
+        begun = inspect.getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) != inspect.CORO_CREATED
+        task.cancel()
+        if not begun:  # then nothing of it ever runs, and it cannot tell its end
+            self._handled(effect.job, Cancelled())
 
     def _resolve(self, effect: Resolve) -> None:
         self.sinks.pop(effect.call, None)
@@ -539,7 +550,7 @@ class Api:
     def __init__(
         self, token: str | Token, options: ApiOptions | None = None, *, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._bot = Bot(common.as_token(token), api=options, seed=common.seed())
+        self._bot = Bot(common.as_token(token), api=options, seed=common.seed(), decode=speed.decode)
         self._tls = tls
         self._run: Run | None = None
         self._job: int | None = None

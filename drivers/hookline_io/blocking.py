@@ -50,7 +50,7 @@ from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookO
 from hookline.outcomes import CallOutcome, Outcome, Returned
 from hookline.updates import Lane, Update
 from hookline.webhook import OnTimeoutPolicy
-from hookline_io import common, keeping, tracing
+from hookline_io import common, keeping, speed, tracing
 from hookline_io.stores import UpdateStore
 
 Handler: TypeAlias = "Callable[[Update, Api], object]"
@@ -491,7 +491,7 @@ class Api:
     def __init__(
         self, token: str | Token, options: ApiOptions | None = None, *, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._bot = Bot(common.as_token(token), api=options, seed=common.seed())
+        self._bot = Bot(common.as_token(token), api=options, seed=common.seed(), decode=speed.decode)
         self._tls = tls
         self._run: Run | None = None
         self._job: int | None = None

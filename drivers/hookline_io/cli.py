@@ -357,11 +357,10 @@ def carry(driver: str, entry: str, *args: Any, **kwargs: Any) -> None:
 
             getattr(blocking, entry)(*args, **kwargs)
         elif driver == "asyncio":
-            import asyncio
-
             from hookline_io import asyncio as on_asyncio
+            from hookline_io import speed
 
-            asyncio.run(getattr(on_asyncio, entry)(*args, **kwargs))
+            speed.run(getattr(on_asyncio, entry)(*args, **kwargs))
         else:
             from functools import partial
 

@@ -104,7 +104,7 @@ def check_unused(run: object | None) -> None:
 
 
 def webhook_bot(
-    new_bot: type[Bot],
+    new_bot: Callable[..., Bot],
     token: Token,
     options: WebhookOptions,
     url: SetWebhookOptions | str | None,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hookline.bot import Bot
 from hookline.botapi import Token
 from hookline.errors import OptionError
 from hookline.options import SetWebhookOptions, WebhookOptions
-from hookline_io import common
+from hookline_io import common, speed
 
 if TYPE_CHECKING:
     from hookline.trace.recorder import Recorder
@@ -27,13 +28,13 @@ TracePath: TypeAlias = "str | os.PathLike[str] | None"
 
 
 @contextlib.contextmanager
-def recording(trace: TracePath) -> Iterator[type[Bot]]:
+def recording(trace: TracePath) -> Iterator[Callable[..., Bot]]:
     """What makes the machine of a run: `Bot`, or a `Recorder` that writes to a new file until the context is left.
 
     Errors: OptionError if the file can't be made, or exists: it may be the trace of another run.
     """
     if trace is None:
-        yield Bot
+        yield partial(Bot, decode=speed.decode)
         return
     from hookline.trace.recorder import Recorder  # who records nothing, loads nothing of it
 
@@ -52,7 +53,7 @@ def recording(trace: TracePath) -> Iterator[type[Bot]]:
         return recorders[-1]
 
     try:
-        yield cast("type[Bot]", new_bot)
+        yield new_bot
     finally:
         for recorder in recorders:
             for complaint in recorder.close():

@@ -26,7 +26,7 @@ def decode(data: bytes) -> Any:
     if sys.platform == "emscripten" and is_deep(data):  # the stack there is at its end before RecursionError
         raise ValueError("JSON is nested too deep")
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        return _DECODER.decode(data.decode("utf-8"))
     except RecursionError:
         raise ValueError("JSON is nested too deep") from None
     except ValueError as error:
@@ -38,7 +38,7 @@ def decode(data: bytes) -> Any:
 def encode(value: Any) -> bytes:
     """The compact JSON text of a value in UTF-8. ValueError or TypeError for what JSON cannot say."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        return _ENCODER.encode(value).encode("utf-8")
     except RecursionError:
         raise ValueError("the value is nested too deep for JSON") from None
 
@@ -62,3 +62,8 @@ def is_deep(data: bytes) -> bool:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `loads` and `dumps` make one for each call that has options.
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

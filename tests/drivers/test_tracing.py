@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hookline import InputFile, OptionError, PollingOptions, Update, WebhookOptions
+from hookline import InputFile, OptionError, PollingOptions, Token, Update, WebhookOptions
 from hookline.trace import Trace, read_trace, replay
 from hookline_io import blocking, tracing
 from hookline_io.simulation import serve_simulation
@@ -190,7 +190,7 @@ def test_a_mistake_in_another_option_leaves_no_file(tmp_path: Path) -> None:
 def test_who_records_nothing_loads_nothing_of_it() -> None:
     """The machine is the plain one."""
     with tracing.recording(None) as new_bot:
-        assert new_bot.__name__ == "Bot"
+        assert type(new_bot(Token(f"42:{'t' * 35}"))).__name__ == "Bot"
 
 
 # The command line
