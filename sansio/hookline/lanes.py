@@ -123,9 +123,10 @@ class Lanes:
         if job.state is not JobState.HELD:
             self.running -= 1
         self._end(job)
-        lane = self._lanes[job.update.lane]
+        key = job.update.lane
+        lane = self._lanes[key]
         lane.popleft()
-        self._open(job.update.lane, lane)
+        self._open(key, lane)
         return self._start(now)
 
     def held(self, number: int, now: float) -> list[Effect]:
