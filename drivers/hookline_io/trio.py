@@ -50,10 +50,17 @@ from hookline.effects import (
 )
 from hookline.errors import OptionError, RunFailed
 from hookline.http import Request, Response
-from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
+from hookline.options import (
+    ApiOptions,
+    HttpLimits,
+    OnTimeoutPolicy,
+    PollingOptions,
+    SetWebhookOptions,
+    WebhookOptions,
+    WorkOptions,
+)
 from hookline.outcomes import CallOutcome, Cancelled, Outcome, Returned
 from hookline.updates import Lane, Update
-from hookline.webhook import OnTimeoutPolicy
 from hookline_io import common, keeping, speed, tracing
 from hookline_io.stores import UpdateStore
 

@@ -25,14 +25,15 @@ from hookline.http import Request, Response
 from hookline.lanes import Lanes
 from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
 from hookline.outcomes import REPLIED, Cancelled, Raised, Refused, Replied, Result, Returned, Unreachable
-from hookline.polling import Polling, Progress
-from hookline.registration import Registration
+from hookline.progress import Progress
 from hookline.updates import LaneKey, Update, default_lane, read_update
-from hookline.webhook import Webhook
 
 if TYPE_CHECKING:
     from hookline.inbox import Inbox
+    from hookline.polling import Polling
+    from hookline.registration import Registration
     from hookline.storing_webhook import StoringWebhook
+    from hookline.webhook import Webhook
     from hookline.working import Working
 
 __all__ = [
@@ -81,8 +82,15 @@ __all__ = [
     "read_update",
 ]
 
-_MODULES: Final = {"Inbox": "inbox", "StoringWebhook": "storing_webhook", "Working": "working"}
-"""Where the machines are that only a bot with an inbox needs: they are loaded when they are asked for."""
+_MODULES: Final = {
+    "Inbox": "inbox",
+    "Polling": "polling",
+    "Registration": "registration",
+    "StoringWebhook": "storing_webhook",
+    "Webhook": "webhook",
+    "Working": "working",
+}
+"""Where the machines are that carry updates in one way: each is loaded when it is asked for, as no bot needs all."""
 
 
 def __getattr__(name: str) -> Any:

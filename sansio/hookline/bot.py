@@ -46,29 +46,35 @@ from hookline.errors import LocalProtocolError, OptionError
 from hookline.gate import NO_BODY, rejected
 from hookline.http import Request, Response, body_bytes
 from hookline.numbering import Numbers
-from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
+from hookline.options import (
+    ApiOptions,
+    HttpLimits,
+    OnTimeoutPolicy,
+    PollingOptions,
+    SetWebhookOptions,
+    WebhookOptions,
+    WorkOptions,
+)
 from hookline.outcomes import REPLIED, FetchOutcome, Outcome, Result, Unreachable
 from hookline.own_client import OwnClient
-from hookline.polling import Full, Opening, Polling, Progress
 from hookline.pool import Answered, Arrived, Pool, PoolEffect
-from hookline.registration import Over as RegistrationOver
-from hookline.registration import Registration
+from hookline.progress import Progress
 from hookline.server import Asked, BrokenOff, Gone, Requested, Server, ServerEffect, WentOut
 from hookline.states import StateTable
 from hookline.timers import earliest
 from hookline.updates import Lane
-from hookline.webhook import OnTimeoutPolicy, Webhook
 
 if TYPE_CHECKING:
+    from hookline.polling import Polling
+    from hookline.registration import Registration
     from hookline.storing_webhook import StoringWebhook
+    from hookline.webhook import Webhook
     from hookline.working import Working
 
 ReplyWith: TypeAlias = "Callable[[str], bool]"
 """Says for which methods a call may travel in a webhook's response. It must be a pure function."""
 
 HEALTH_PATH: Final = "/healthz"
-STALE_AFTER: Final = 30.0
-"""Polling is unhealthy when getUpdates has not succeeded for its timeout, its read margin and this long."""
 
 Owner: TypeAlias = "Literal['polling', 'registration', 'calls', 'download']"
 """Who can have a request of the pool's under way."""
@@ -168,21 +174,31 @@ class Bot:
         self._calls = Calls(api)
         self._polling: Polling | None = None
         self._webhook: Webhook | StoringWebhook | None = None
-        self._worker: Working | None = None  # with an inbox, the webhook is this too
+        self._replying: Webhook | None = None  # the webhook, if it has no inbox
+        self._worker: Working | None = None  # or the webhook, if it has one
         self._registration: Registration | None = None
         max_body = 1_024
+        # What carries no update here is not loaded: that would be a fifth of the time that importing takes.
         if isinstance(source, PollingOptions):
+            from hookline.polling import Polling
+
             self._polling = Polling(source, seed=seed, lane=lane)
         elif isinstance(source, WebhookOptions):
             if source.confirm == "stored":
                 _check_unused_with_an_inbox(on_timeout=on_timeout, reply_with=reply_with)
-                from hookline.storing_webhook import StoringWebhook  # few need it, and it takes time to load
+                from hookline.storing_webhook import StoringWebhook
 
                 self._webhook = self._worker = StoringWebhook(source, seed=seed, decode=decode, lane=lane)
             else:
-                self._webhook = Webhook(source, seed=seed, decode=decode, lane=lane, on_timeout=on_timeout)
+                from hookline.webhook import Webhook
+
+                self._webhook = self._replying = Webhook(
+                    source, seed=seed, decode=decode, lane=lane, on_timeout=on_timeout
+                )
             max_body = source.max_body
             if set_webhook is not None:
+                from hookline.registration import Registration
+
                 self._registration = Registration(set_webhook, source.secret_token, seed=seed)
         elif isinstance(source, WorkOptions):
             from hookline.working import Working
@@ -205,7 +221,6 @@ class Bot:
         self._fetches: dict[int, tuple[Owner, int]] = {}  # whose each request of the pool is
         self._requests: dict[tuple[Owner, int], int] = {}  # and back
         self._fetch_numbers = Numbers()
-        self._started_at = 0.0
         carries = self._polling or self._webhook or self._worker
         parts = (carries, self._registration, self._calls, self._pool, self._server)
         self._timed: tuple[Any, ...] = tuple(part for part in parts if part is not None)
@@ -241,20 +256,8 @@ class Bot:
         """
         if not isinstance(self.state, Running):
             return False
-        if self._worker is not None:
-            return self._worker.serving and not self._worker.inbox.failing
-        if self._polling is None or isinstance(self._polling.state, Opening):  # then another polls, and this stands by
-            return True
-        if self._polling.inbox is not None and self._polling.inbox.failing:
-            return False
-        heard = self.progress.last_fetched
-        since = now - (self._started_at if heard is None else heard)
-        # Nothing is heard while nothing is asked for: all lanes are busy, or a slow one holds newer updates back, or an
-        # inbox, which lets polls go on whatever runs, has no room.
-        options = self._polling.options
-        waits_for_lanes = options.confirm != "stored" and self.progress.running >= options.concurrency
-        busy = waits_for_lanes or isinstance(self._polling.state, Full)
-        return busy or since <= self._polling.options.timeout + 10.0 + STALE_AFTER
+        source = self._polling or self._worker
+        return source is None or source.healthy(now)
 
     def new_connection(self) -> int:
         """A number for a connection that the program is about to tell as `accepted`."""
@@ -279,7 +282,6 @@ class Bot:
         if not isinstance(self.state, Fresh):
             raise LocalProtocolError("start: this bot was started before")
         self.state = TABLE.move(self.state, Running())
-        self._started_at = now
         if self._polling is not None:
             return self._carry_out("polling", self._polling.start(now), now)
         if self._worker is not None:
@@ -322,8 +324,8 @@ class Bot:
         self._check_free(call)
         encode_call(self.endpoint, method, params, self._random)  # so that what can't be sent changes nothing
         replies = job is not None and self._reply_with is not None and self._reply_with(method)
-        if job is not None and replies and isinstance(self._webhook, Webhook):
-            effects = self._webhook.reply(job, method, params, now, in_memory=bool(self._hosted))
+        if job is not None and replies and self._replying is not None:
+            effects = self._replying.reply(job, method, params, now, in_memory=bool(self._hosted))
             if effects is not None:
                 return [*self._carry_out("webhook", effects, now), Resolve(call, REPLIED)]
         return self._carry_out("calls", self._calls.call(call, method, params, now, timeout), now)
@@ -510,8 +512,8 @@ class Bot:
         """The source that has an inbox, and stores in it."""
         if self._polling is not None and self._polling.inbox is not None:
             return "polling", self._polling
-        if self._webhook is not None and not isinstance(self._webhook, Webhook):
-            return "webhook", self._webhook
+        if self._webhook is not None and self._worker is not None:
+            return "webhook", cast("StoringWebhook", self._webhook)
         raise LocalProtocolError(f"{fact}: there is no inbox without confirm='stored'")
 
     def _register(self, now: float) -> list[Effect]:
@@ -628,8 +630,8 @@ class Bot:
         if isinstance(effect, Gone):
             return "webhook", self._webhook.disconnected(effect.request, now)
         if isinstance(effect, (BrokenOff, WentOut)):
-            assert isinstance(self._webhook, Webhook)  # no other answers by a file
-            told = self._webhook.broken_off if isinstance(effect, BrokenOff) else self._webhook.went_out
+            assert self._replying is not None  # no other answers by a file
+            told = self._replying.broken_off if isinstance(effect, BrokenOff) else self._replying.went_out
             return "webhook", told(effect.request, now)
         if effect.request not in self._hosted and not self._server.awaits(effect.request):  # its head was enough
             return "server", []
@@ -669,7 +671,7 @@ class Bot:
         registration = self._registration
         if part in ("webhook", "worker") and isinstance(self.state, Running):  # its inbox could not be opened
             self.state = TABLE.move(self.state, Stopping(failure))
-        if part == "webhook" and registration is not None and not isinstance(registration.state, RegistrationOver):
+        if part == "webhook" and registration is not None and not registration.over:
             return self._carry_out("registration", registration.stop(now), now)
         if isinstance(self.state, Stopping) and self._server.sending:
             self.state = TABLE.move(self.state, Leaving(failure or self.state.failure))

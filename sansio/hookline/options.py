@@ -11,10 +11,13 @@ from typing import Any, Literal, TypeAlias
 from attrs import Attribute, field, frozen
 
 from hookline.errors import OptionError
+from hookline.updates import Update
 
 OnTimeout: TypeAlias = "Literal['throw', 'return', 'cancel']"
 OnError: TypeAlias = "Literal['pass', 'stop']"
 Confirm: TypeAlias = "Literal['handled', 'received', 'stored']"
+OnTimeoutPolicy: TypeAlias = "Callable[[Update], OnTimeout]"
+"""Decides among throw, return and cancel, given the update. It must be a pure function."""
 WebhookConfirm: TypeAlias = "Literal['handled', 'stored']"
 
 _Validator: TypeAlias = "Callable[[Any, Attribute[Any], Any], None]"

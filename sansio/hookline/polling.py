@@ -32,6 +32,7 @@ from hookline.lanes import Lanes
 from hookline.objects import User, structure
 from hookline.options import PollingOptions
 from hookline.outcomes import Cancelled, FetchOutcome, Outcome, Raised, Refused, Result, Unreachable
+from hookline.progress import Progress
 from hookline.states import StateTable
 from hookline.timers import earliest
 from hookline.updates import Lane, Update, named, read_update
@@ -48,6 +49,8 @@ CONFLICT_WAIT: Final = 3.0
 CONFIRM_TIMEOUT: Final = 5.0
 REPEATED_CONFIRM_TIMEOUT: Final = 1.0
 HELD_BACK_AFTER: Final = 60.0
+STALE_AFTER: Final = 30.0
+"""Polling is unhealthy when getUpdates has not succeeded for its timeout, its read margin and this long."""
 MOST_UPDATES: Final = 100
 """The Bot API's greatest `limit`."""
 
@@ -157,21 +160,6 @@ TABLE = StateTable(
 )
 
 
-@frozen
-class Progress:
-    """How a run gets on; times by the clock that tells `now`.
-
-    bot: what getMe said. last_fetched: when getUpdates last succeeded (a webhook: when Telegram last sent an update).
-    last_handled: when a handler last ended. waiting, running: updates in hand.
-    """
-
-    bot: User | None = None
-    last_fetched: float | None = None
-    last_handled: float | None = None
-    waiting: int = 0
-    running: int = 0
-
-
 class Polling:
     """The machine of long polling. Facts: `fetched`, `finished`; commands: `start`, `stop`; the clock: `tick`.
 
@@ -194,6 +182,7 @@ class Polling:
         self.lanes = Lanes(self.options.concurrency) if self.inbox is None else self.inbox.lanes
         self.state: State = Idle()
         self._me: User | None = None
+        self._started_at = 0.0
         self._last_fetched: float | None = None
         self._last_handled: float | None = None
         self._lane = lane
@@ -244,12 +233,28 @@ class Polling:
             Confirming: "the answer to the last getUpdates is overdue",
         }.get(type(state), "nothing is awaited")
 
+    def healthy(self, now: float) -> bool:
+        """Whether news would be heard of: Telegram answers, and the inbox, if there is one, can keep what comes.
+
+        Nothing is heard while nothing is asked for: all lanes are busy, or a slow one holds newer updates back, or an
+        inbox, which lets polls go on whatever runs, has no room.
+        """
+        if isinstance(self.state, Opening):  # then another polls, and this stands by
+            return True
+        if self.inbox is not None and self.inbox.failing:
+            return False
+        if isinstance(self.state, Full) or (self.inbox is None and self.lanes.free == 0):
+            return True
+        heard = self._started_at if self._last_fetched is None else self._last_fetched
+        return now - heard <= self.options.timeout + READ_MARGIN + STALE_AFTER
+
     # Commands
 
     def start(self, now: float) -> list[Effect]:
         """Begin the run."""
         if not isinstance(self.state, Idle):
             raise LocalProtocolError("start: this run was started before")
+        self._started_at = now
         return self._proceed(now)
 
     def stop(self, now: float) -> list[Effect]:

@@ -88,6 +88,11 @@ class Registration:
         self._next_fetch = 1
 
     @property
+    def over(self) -> bool:
+        """Whether there is nothing more to call."""
+        return isinstance(self.state, Over)
+
+    @property
     def deadline(self) -> float | None:
         """The earliest time at which `tick` has something to do."""
         return self.state.until if isinstance(self.state, (Setting, Pausing, Deleting)) else None

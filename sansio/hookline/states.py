@@ -55,7 +55,7 @@ class StateTable:
 
 def tables() -> Mapping[str, StateTable]:
     """Every machine's table, by its name."""
-    from hookline import inbox, working  # noqa: F401 - those that are loaded only when they are needed
+    from hookline import inbox, polling, registration, webhook, working  # noqa: F401 - they may not be loaded yet
 
     return dict(_tables)
 

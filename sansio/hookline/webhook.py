@@ -12,7 +12,7 @@ is said only for an update that was handled, that was given up after `max_attemp
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Final, TypeAlias
 
@@ -25,15 +25,12 @@ from hookline.errors import LocalProtocolError
 from hookline.gate import NO_BODY, Gate, unavailable
 from hookline.http import Request, Response, is_in_memory
 from hookline.lanes import Lanes
-from hookline.options import NOT_AFTER_THE_ANSWER, OnTimeout, WebhookOptions
+from hookline.options import NOT_AFTER_THE_ANSWER, OnTimeout, OnTimeoutPolicy, WebhookOptions
 from hookline.outcomes import Outcome, Raised, Returned
-from hookline.polling import Progress
+from hookline.progress import Progress
 from hookline.states import StateTable
 from hookline.timers import Timers, earliest
 from hookline.updates import Lane, Update, named
-
-OnTimeoutPolicy: TypeAlias = "Callable[[Update], OnTimeout]"
-"""Decides among throw, return and cancel, given the update. It must be a pure function."""
 
 MAX_JOINED: Final = 100
 """Requests that may wait for one run. Telegram has one outstanding for an update (telegram-server.md, 4.3)."""

@@ -17,7 +17,7 @@ from hookline.errors import LocalProtocolError
 from hookline.inbox import Inbox
 from hookline.options import WebhookOptions, WorkOptions
 from hookline.outcomes import Outcome
-from hookline.polling import Progress
+from hookline.progress import Progress
 from hookline.states import StateTable
 from hookline.timers import earliest
 
@@ -110,6 +110,10 @@ class Working:
     def serving(self) -> bool:
         """Whether updates are taken and handled: the inbox is open, and no stop was asked for."""
         return isinstance(self.state, Serving)
+
+    def healthy(self, now: float) -> bool:
+        """Whether updates are taken and handled, and the inbox can keep them and note what becomes of them."""
+        return self.serving and not self.inbox.failing
 
     @property
     def over(self) -> bool:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hookline.bot import STALE_AFTER, TABLE, Bot, Leaving, Over, Stopping
+from hookline.bot import TABLE, Bot, Leaving, Over, Stopping
 from hookline.botapi import InputFile, Token
 from hookline.effects import (
     Cancel,
@@ -44,6 +44,7 @@ from hookline.errors import LocalProtocolError
 from hookline.http import Request, Response, body_bytes
 from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions
 from hookline.outcomes import REPLIED, CallOutcome, Outcome, Raised, Refused, Result, Returned, Unreachable
+from hookline.polling import STALE_AFTER
 from hookline.pool import CONNECT_TIMEOUT, IDLE_TIMEOUT
 
 SECRET = "t" * 30

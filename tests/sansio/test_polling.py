@@ -15,7 +15,8 @@ from hookline.effects import Abandon, Cancel, Ended, Fetch, Handle, Log, Verdict
 from hookline.errors import LocalProtocolError
 from hookline.objects import User
 from hookline.outcomes import Cancelled, Outcome, Raised, Refused, Result, Returned, Unreachable
-from hookline.polling import TABLE, Polling, Progress
+from hookline.polling import TABLE, Polling
+from hookline.progress import Progress
 from hookline.updates import LaneKey
 from tests.sansio.keeper import kept
 from tests.sansio.poller import ME, OTHER_POLLER, WEBHOOK_IS_SET, Poller, Queue, message

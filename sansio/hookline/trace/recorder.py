@@ -15,11 +15,18 @@ from hookline import codec
 from hookline.bot import Bot, ReplyWith
 from hookline.botapi import Token
 from hookline.effects import Effect, Log
-from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
+from hookline.options import (
+    ApiOptions,
+    HttpLimits,
+    OnTimeoutPolicy,
+    PollingOptions,
+    SetWebhookOptions,
+    WebhookOptions,
+    WorkOptions,
+)
 from hookline.trace.blots import Blots
 from hookline.trace.writer import Write, Writer
 from hookline.updates import Lane
-from hookline.webhook import OnTimeoutPolicy
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
