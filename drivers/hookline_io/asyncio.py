@@ -251,11 +251,12 @@ class Run:
             self._performing = False
 
     def _arm(self, deadline: float | None) -> None:
-        if deadline != self._armed:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed = deadline
-            self._timer = None if deadline is None else self.loop.call_at(deadline, self._tick, deadline)
+        if deadline is not None and self._armed is not None and self._armed <= deadline:
+            return  # an early tick does nothing, and costs less than a new timer for each request
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = deadline
+        self._timer = None if deadline is None else self.loop.call_at(deadline, self._tick, deadline)
 
     def _tick(self, deadline: float) -> None:
         self._armed = self._timer = None

@@ -221,6 +221,7 @@ class Bot:
         self._fetches: dict[int, tuple[Owner, int]] = {}  # whose each request of the pool is
         self._requests: dict[tuple[Owner, int], int] = {}  # and back
         self._fetch_numbers = Numbers()
+        self._encoded: tuple[Mapping[str, Any], Request] | None = None  # the call that is being made
         carries = self._polling or self._webhook or self._worker
         parts = (carries, self._registration, self._calls, self._pool, self._server)
         self._timed: tuple[Any, ...] = tuple(part for part in parts if part is not None)
@@ -322,13 +323,16 @@ class Bot:
         if isinstance(self.state, Over):
             return [Resolve(call, Unreachable("the bot has stopped"))]
         self._check_free(call)
-        encode_call(self.endpoint, method, params, self._random)  # so that what can't be sent changes nothing
+        request = encode_call(self.endpoint, method, params, self._random)  # so that what can't be sent changes nothing
         replies = job is not None and self._reply_with is not None and self._reply_with(method)
         if job is not None and replies and self._replying is not None:
             effects = self._replying.reply(job, method, params, now, in_memory=bool(self._hosted))
             if effects is not None:
                 return [*self._carry_out("webhook", effects, now), Resolve(call, REPLIED)]
-        return self._carry_out("calls", self._calls.call(call, method, params, now, timeout), now)
+        self._encoded = (params, request)
+        effects = self._carry_out("calls", self._calls.call(call, method, params, now, timeout), now)
+        self._encoded = None
+        return effects
 
     def download(self, call: int, file_path: str, now: float) -> list[Effect]:
         """Download a file, from getFile's `file_path`: by `Receive`s, then one `Resolve`, whose value is None.
@@ -575,7 +579,10 @@ class Bot:
 
     def _fetch(self, owner: Owner, effect: Fetch | Abandon, now: float) -> list[PoolEffect]:
         if isinstance(effect, Fetch):
-            request = encode_call(self.endpoint, effect.method, effect.params, self._random)
+            if self._encoded is not None and self._encoded[0] is effect.params:
+                request = self._encoded[1]
+            else:
+                request = encode_call(self.endpoint, effect.method, effect.params, self._random)
             return self._submit(owner, effect.fetch, request, now)
         number = self._requests.pop((owner, effect.fetch))
         del self._fetches[number]
@@ -635,7 +642,7 @@ class Bot:
             return "webhook", told(effect.request, now)
         if effect.request not in self._hosted and not self._server.awaits(effect.request):  # its head was enough
             return "server", []
-        return "webhook", self._webhook.requested(effect.request, effect.message, now)
+        return "webhook", self._webhook.requested(effect.request, effect.message, now, screened=True)
 
     def _check_free(self, call: int) -> None:
         if self._calls.knows(call) or ("download", call) in self._requests:

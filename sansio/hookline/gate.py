@@ -72,9 +72,12 @@ class Gate:
                 return Response(413, NO_BODY)
         return None
 
-    def read(self, message: Request) -> tuple[list[Report], Update | Response]:
-        """The update in a whole request, or the rejection that it earns; and what is to be reported."""
-        rejection = self.screen(message)
+    def read(self, message: Request, *, screened: bool) -> tuple[list[Report], Update | Response]:
+        """The update in a whole request, or the rejection that it earns; and what is to be reported.
+
+        screened: `screen` has let its head in already.
+        """
+        rejection = None if screened else self.screen(message)
         if rejection is not None:
             return [rejected(rejection)], rejection
         body = body_bytes(message.body)

@@ -9,9 +9,10 @@ Continue, upgrades, connections that are to be closed, any doubt about a length.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, TypeAlias
 
-from hookline.http import Body, Headers, Request, Response, is_in_memory
+from hookline.http import Body, Headers, Request, Response, body_bytes, is_in_memory
 
 _FIELDS: Final = rb"((?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n)+)\r\n"
 _REQUEST: Final = re.compile(rb"POST (/[!-~]*) HTTP/1\.1\r\n" + _FIELDS)
@@ -47,16 +48,17 @@ def read_response(data: bytes, most: int) -> tuple[Response, Found] | None:
 
 def write_request(request: Request) -> bytes | None:
     """The bytes of an ordinary request whose body is in memory."""
-    if request.method != "POST":
+    if request.method != "POST" or not is_in_memory(request.body):
         return None
-    return _write(f"POST {request.target} HTTP/1.1", request.headers, request.body, _REQUEST, hosts=1)
+    head = _head(f"POST {request.target} HTTP/1.1", request.headers, _REQUEST, hosts=1)
+    return _whole(head, request.body)
 
 
 def write_response(response: Response, reason: str) -> bytes | None:
     """The bytes of an ordinary response whose body is in memory. reason: the words beside the status."""
-    if response.status in _WITHOUT_BODY:
+    if not is_in_memory(response.body):
         return None
-    return _write(f"HTTP/1.1 {response.status} {reason}", response.headers, response.body, _RESPONSE)
+    return _whole(_response_head(response.status, reason, response.headers), response.body)
 
 
 def _read_fields(data: bytes, hosts: int | None = None) -> tuple[Headers, int] | None:
@@ -78,12 +80,16 @@ def _read_fields(data: bytes, hosts: int | None = None) -> tuple[Headers, int] |
     return tuple(headers), int(lengths[0])
 
 
-def _write(
-    first: str, headers: Headers, body: Body, grammar: re.Pattern[bytes], hosts: int | None = None
-) -> bytes | None:
-    """A message, if what is written would be read as ordinary, and its length is right."""
-    if not is_in_memory(body):
-        return None
+@lru_cache(maxsize=256)
+def _response_head(status: int, reason: str, headers: Headers) -> tuple[bytes, int] | None:
+    """A webhook gives few different answers, and each of them again and again."""
+    return None if status in _WITHOUT_BODY else _head(f"HTTP/1.1 {status} {reason}", headers, _RESPONSE)
+
+
+def _head(
+    first: str, headers: Headers, grammar: re.Pattern[bytes], hosts: int | None = None
+) -> tuple[bytes, int] | None:
+    """The bytes of a head, and the length that it names; None if it would not be read as ordinary, and the same."""
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
     try:
         head = f"{first}\r\n{fields}\r\n".encode("ascii")
@@ -91,7 +97,10 @@ def _write(
         return None
     found = grammar.fullmatch(head)
     read = None if found is None else _read_fields(found[2], hosts)
-    data = b"".join(body)  # type: ignore[arg-type]  # no piece is a source
-    if read is None or read != (headers, len(data)):
-        return None
-    return head + data
+    return (head, read[1]) if read is not None and read[0] == headers else None
+
+
+def _whole(head: tuple[bytes, int] | None, body: Body) -> bytes | None:
+    """A message, if its body has the length that its head names."""
+    data = body_bytes(body)
+    return head[0] + data if head is not None and head[1] == len(data) else None

@@ -87,11 +87,14 @@ class StoringWebhook(Working):
 
     # Facts about requests
 
-    def requested(self, request: int, message: Request, now: float) -> list[Effect]:
-        """A whole request has come; `request` is the caller's number for it, and not in use."""
+    def requested(self, request: int, message: Request, now: float, *, screened: bool = False) -> list[Effect]:
+        """A whole request has come; `request` is the caller's number for it, and not in use.
+
+        screened: `screen` was asked about its head before, and has let it in.
+        """
         if request in self._waiting:
             raise LocalProtocolError(f"request {request} was told before and is not answered yet")
-        reports, update = self._gate.read(message)
+        reports, update = self._gate.read(message, screened=screened)
         if isinstance(update, Response):
             return [*reports, Respond(request, update)]
         return [*reports, *self._keep(request, update, now)]
