@@ -153,10 +153,14 @@ class Release:
 
 @frozen
 class Kept:
-    """An update that an inbox hands over, waiting or running: when it is opened, or later. The oldest comes first."""
+    """An update that an inbox hands over, waiting or running: when it is opened, or later. The oldest comes first.
+
+    runs: how often its handler was begun. interrupted: the last of these runs has no end: its process had one.
+    """
 
     update: Update
     runs: int = 0
+    interrupted: bool = False
 
 
 @frozen

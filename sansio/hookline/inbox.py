@@ -7,6 +7,8 @@ it had just come. `Inbox` does not know where updates come from; a source (`Poll
 The rule that keeps it right: a lane is free for its next update only when the store knows what became of the last one.
 And a handler begins only when the store knows that it does. So what a crash repeats is only what was running, or had
 ended so shortly before that the store did not know yet; and what ends the process again and again is known by its runs.
+What ran in two processes to their end is suspected of it: as long as there is such an update, handlers run one at a
+time, so that nothing else is taken for the one that does it.
 
 A store may be shared by many processes. Then nothing is this one's because it came here: `found` hands over what it is
 to handle, and if the store has to give that to others, since it could not be reached for too long, `lost` takes all of
@@ -35,6 +37,9 @@ from hookline.outcomes import Cancelled, Outcome, Raised, Returned
 from hookline.states import StateTable
 from hookline.timers import Timers
 from hookline.updates import Update, named
+
+SUSPECTED_AFTER: Final = 2
+"""Runs, the last of which has ended with its process."""
 
 WARNING: Final = 30
 """The level of a `Log` that somebody should look into."""
@@ -137,6 +142,8 @@ class Inbox:
 
     def __init__(self, *, concurrency: int, max_attempts: int, seed: int = 0) -> None:
         self.lanes = Lanes(concurrency)
+        self._concurrency = concurrency
+        self._suspects: set[int] = set()  # jobs by one of which the process may end
         self.phase = Phase.CLOSED
         self.durable = True
         self.shared = False
@@ -224,19 +231,13 @@ class Inbox:
         self.shared = shared
         if not kept:
             return []
-        effects: list[Effect] = [Log(f"the inbox has {len(kept)} updates from before")]
-        for one in kept:
-            effects += self._take(one.update, one.runs, now)
-        return effects
+        return [Log(f"the inbox has {len(kept)} updates from before"), *self._take_over(kept, now)]
 
     def found(self, kept: Sequence[Kept], now: float) -> list[Effect]:
         """The store hands over updates: somebody has put them back, or it is shared, and these are for this process."""
-        effects: list[Effect] = []
-        if self.phase is Phase.OPEN:
-            for one in kept:
-                if self.lanes.job_of(one.update.update_id) is None:
-                    effects += self._take(one.update, one.runs, now)
-        return effects
+        if self.phase is not Phase.OPEN:
+            return []
+        return self._take_over([one for one in kept if self.lanes.job_of(one.update.update_id) is None], now)
 
     def stored(self, store: int, fresh: Sequence[int], now: float) -> list[Effect]:
         """The updates of a `Store` are kept; `fresh` are the ids of those that are to be handled here and now."""
@@ -269,6 +270,7 @@ class Inbox:
         state = self._states[job]
         if not isinstance(state, Running):
             raise LocalProtocolError(f"finished: job {job} does not run")
+        self._clear_of_suspicion(job)
         effects, marking = self._judge(update, state, outcome)
         self._go(job, marking)
         effects.append(self._tell(job, marking))
@@ -354,6 +356,13 @@ class Inbox:
     def _forget(self, job: int) -> None:
         TABLE.move(self._states.pop(job), Gone())
         self._timers.clear(job)
+        self._clear_of_suspicion(job)
+
+    def _clear_of_suspicion(self, job: int) -> None:
+        """Its handler has ended, and the process has not; or it is none of ours any more."""
+        self._suspects.discard(job)
+        if not self._suspects:
+            self.lanes.concurrency = self._concurrency
 
     def _drop(self, now: float, *kinds: type[State]) -> list[int]:
         """Forget what is in one of these states, in which no handler runs; the ids of the updates."""
@@ -368,9 +377,23 @@ class Inbox:
             self._forget(job)
         return ids
 
-    def _take(self, update: Update, runs: int, now: float) -> list[Effect]:
+    def _take_over(self, kept: Sequence[Kept], now: float) -> list[Effect]:
+        """Let updates wait for their turn that have a past."""
+        effects: list[Effect] = []
+        suspects = [one.update.update_id for one in kept if one.interrupted and one.runs >= SUSPECTED_AFTER]
+        if suspects:
+            self.lanes.concurrency = 1
+            text = f"{named(suspects)} ran when processes ended, so one handler runs at a time until these have ended"
+            effects.append(Log(text, WARNING))
+        for one in kept:
+            effects += self._take(one.update, one.runs, now, suspect=one.update.update_id in suspects)
+        return effects
+
+    def _take(self, update: Update, runs: int, now: float, *, suspect: bool = False) -> list[Effect]:
         """Let an update wait for its turn."""
         job, effects = self.lanes.add(update, now)
+        if suspect:
+            self._suspects.add(job)
         self._states[job] = Waiting(runs)
         return self._begun(effects, now)
 

@@ -154,6 +154,32 @@ def show(work: str, updates: int, found: dict[str, list[Measured]]) -> None:
         say(f"| {' | '.join([name, f'{medians[name]:.1f}', spread, *ratios, peak, start])} |")
 
 
+def draw(found: dict[str, dict[str, list[Measured]]]) -> str:
+    """A picture of all works: a bar for each bot, and a line for its spread."""
+    parts: list[str] = []
+    top = 0
+    for work, runs in found.items():
+        costs = {name: [one.microseconds for one in all_] for name, all_ in runs.items()}
+        scale = 420 / max(max(all_) for all_ in costs.values())
+        parts.append(f'<text x="0" y="{top + 16}" font-weight="bold">{work}</text>')
+        top += 26
+        for name, all_ in costs.items():
+            median = statistics.median(all_)
+            ends = [170 + min(all_) * scale, 170 + max(all_) * scale]
+            kind = "ours" if name.startswith("hookline") else "floor" if name.startswith("floor") else "theirs"
+            parts += [
+                f'<text x="160" y="{top + 13}" text-anchor="end">{name}</text>',
+                f'<rect class="{kind}" x="170" y="{top + 2}" width="{median * scale:.1f}" height="14"/>',
+                f'<path d="M{ends[0]:.1f} {top + 9}H{ends[1]:.1f}" stroke="currentColor"/>',
+                f'<text x="{ends[1] + 6:.1f}" y="{top + 13}">{median:.0f} us</text>',
+            ]
+            top += 20
+        top += 14
+    style = ".ours{fill:#2da44e}.theirs{fill:#8c959f}.floor{fill:#54aeff}text{fill:#57606a;font:12px sans-serif}"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 {top}" color="#57606a" role="img">'
+    return f"{head}<title>Microseconds for an update</title><style>{style}</style>{''.join(parts)}</svg>\n"
+
+
 def say(text: str) -> None:
     """Print at once."""
     sys.stdout.write(text + "\n")
@@ -166,12 +192,17 @@ def main() -> None:
     parser.add_argument("--bots", nargs="+", metavar="NAME", help="only those whose names begin so")
     parser.add_argument("--updates", type=int, help=f"of each run (default: {UPDATES})")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw it")
     options = parser.parse_args()
     wanted = tuple(options.bots or [""])
     contestants = [one for one in CONTESTANTS if one.here and one.name.startswith(wanted)]
+    found = {}
     for work in options.work:
         updates = options.updates or UPDATES[work]
-        show(work, updates, compare(work, contestants, updates, options.rounds))
+        found[work] = compare(work, contestants, updates, options.rounds)
+        show(work, updates, found[work])
+    if options.svg is not None:
+        options.svg.write_text(draw(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

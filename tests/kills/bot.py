@@ -5,6 +5,9 @@ polls), JOURNAL: a file to which each run of the handler adds a line when it beg
 cancelled. A line that was written outlasts the process, other than what the process still had to write. ROLE: "receive"
 has no handler, "work" has nothing else; without, it does both. HASTE: of an inbox that is shared, how many times
 sooner than usual a lease ends.
+
+A handler takes a moment; one of the message "slow" takes a good while, and in the midst of it one of "poison" ends the
+process.
 """
 
 from __future__ import annotations
@@ -35,7 +38,13 @@ def note(what: str, update: Update) -> None:
 
 def takes(update: Update) -> float:
     """The seconds that the handler takes for an update."""
-    return Random(update.update_id).random() * LONGEST
+    return {"slow": 0.6, "poison": 0.3}.get(update.payload["text"], Random(update.update_id).random() * LONGEST)
+
+
+def swallow(update: Update) -> None:
+    """What is poison ends the process."""
+    if update.payload["text"] == "poison":
+        os._exit(3)
 
 
 async def handler(update: Update, api: Any) -> None:
@@ -46,6 +55,7 @@ async def handler(update: Update, api: Any) -> None:
     except BaseException:
         note("cut", update)
         raise
+    swallow(update)
     note("end", update)
 
 
@@ -53,6 +63,7 @@ def blocking_handler(update: Update, api: Any) -> None:
     """The bot, for the blocking driver."""
     note("begin", update)
     time.sleep(takes(update))
+    swallow(update)
     note("end", update)
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hookline_io.stores import inspection_at
 from tests.kills.torment import Line, judge, torment, torment_shared
+from tests.peers.processes import PATIENCE, TOKEN, Telegram, running
 from tests.postgresql import serving
 
 KILLS = 3
@@ -34,6 +40,43 @@ def test_with_a_shared_inbox_no_kill_of_whom_it_may_be_loses_or_disturbs_anythin
         counts = torment_shared(webhook=webhook, driver=driver, database=database, kills=8, folder=tmp_path)
     assert counts.wrong == []
     assert counts.handled == counts.sent > 0
+
+
+@pytest.mark.parametrize("driver", ["asyncio", "trio", "blocking"])
+def test_an_update_that_ends_its_process_is_put_aside_and_nothing_that_ran_beside_it(
+    driver: str, tmp_path: Path
+) -> None:
+    """At first all run at the same time, and end with it. Then they run alone, and only one ends its process."""
+    inbox, journal = f"sqlite:///{tmp_path}/inbox.db", tmp_path / "journal"
+    journal.touch()
+    command = [sys.executable, "-m", "tests.kills.bot"]
+    settings = {"BOT_TOKEN": TOKEN, "INBOX": inbox, "DRIVER": driver, "JOURNAL": str(journal)}
+
+    def all_handled() -> bool:
+        return journal.read_text().count("end") == 4
+
+    with Telegram.simulated(tmp_path / "telegram.log") as telegram:
+        for chat in range(1, 6):
+            telegram.message("poison" if chat == 3 else "slow", chat=chat)
+        deaths = -1
+        while not all_handled():
+            deaths += 1
+            with running(command, tmp_path / f"bot-{deaths}.log", BOT_API_ROOT=telegram.root, **settings) as bot:
+                until(lambda bot=bot: bot.ended or all_handled())  # type: ignore[misc]
+                if not bot.ended:
+                    bot.stop(signal.SIGTERM)
+    with inspection_at(inbox) as inspection:
+        [failed] = inspection.failed()
+    assert failed.update.payload["text"] == "poison"
+    assert deaths == failed.runs == 5
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what must happen."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
 
 
 def lines(text: str) -> list[Line]:

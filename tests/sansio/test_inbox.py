@@ -10,8 +10,8 @@ import pytest
 
 from hookline.effects import Cancel, Effect, Handle, Kept, Log, Mark, Report, Status, Store, Verdict
 from hookline.errors import LocalProtocolError
-from hookline.inbox import PHASES, TABLE, Inbox
-from hookline.outcomes import Cancelled, Outcome, Raised
+from hookline.inbox import PHASES, TABLE, WARNING, Inbox
+from hookline.outcomes import Cancelled, Outcome, Raised, Returned
 from hookline.states import StateTable
 from tests.sansio.keeper import Keeper, kept, update
 
@@ -301,6 +301,77 @@ def test_an_update_that_has_ended_the_process_again_and_again_is_put_aside() -> 
     assert inbox.reports(Verdict.GIVEN_UP) == [5]
     assert inbox.marks == [(5, Status.FAILED, 3), (6, Status.RUNNING, 1)]
     assert inbox.handed == [6]
+
+
+# Which of those that run ends the process
+
+
+def interrupted(*update_ids: int, runs: int = 2) -> list[Kept]:
+    """What ran when its process ended, each in a lane of its own."""
+    return [Kept(update(update_id, update_id), runs, interrupted=True) for update_id in update_ids]
+
+
+def test_what_ran_when_two_processes_ended_runs_alone() -> None:
+    inbox = Box(max_attempts=5)
+    inbox.opened([*interrupted(5, 6), *kept(7)])
+    assert inbox.handed == [5]
+    inbox.store(8)
+    inbox.stored()
+    assert inbox.handed == [5]
+    inbox.finish(5)
+    assert inbox.handed == [5, 6]
+    assert inbox.of(Log)[-1].level == WARNING
+    assert (
+        inbox.texts[-1] == "updates 5, 6 ran when processes ended, so one handler runs at a time until these have ended"
+    )
+
+
+@pytest.mark.parametrize("outcome", [Returned(), RAISED, Cancelled()])
+def test_when_the_last_of_them_has_ended_in_whatever_way_all_run_at_the_same_time_again(outcome: Outcome) -> None:
+    inbox = Box(max_attempts=5)
+    inbox.opened([*interrupted(5, 6), *kept(7, 8)])
+    inbox.finish(5)
+    assert inbox.handed == [5, 6]
+    inbox.finish(6, outcome)
+    assert inbox.handed == [5, 6, 7, 8]
+
+
+def test_the_one_that_ends_the_process_is_put_aside_alone() -> None:
+    """It is begun before the others, and ends each process that begins it; what ran beside it is then handled."""
+    inbox = Box(max_attempts=5)
+    inbox.opened([*interrupted(5, runs=5), *interrupted(6, 7), *kept(8)])
+    assert inbox.reports(Verdict.GIVEN_UP) == [5]
+    assert inbox.handed == [6]
+    inbox.finish(6)
+    inbox.finish(7)
+    assert inbox.handed == [6, 7, 8]
+    assert inbox.reports(Verdict.GIVEN_UP) == [5]
+
+
+@pytest.mark.parametrize("left", [interrupted(5, runs=1), kept(5, runs=4)], ids=["once", "failed"])
+def test_what_ran_once_or_has_failed_is_not_suspected(left: list[Kept]) -> None:
+    inbox = Box(max_attempts=5)
+    inbox.opened([*left, *kept(6)])
+    assert inbox.handed == [5, 6]
+
+
+def test_what_is_handed_over_later_waits_until_what_runs_has_ended() -> None:
+    inbox = Box(max_attempts=5)
+    inbox.opened(kept(4))
+    inbox.tell("found", interrupted(5))
+    assert inbox.handed == [4]
+    inbox.finish(4)
+    assert inbox.handed == [4, 5]
+
+
+def test_what_is_taken_back_is_not_suspected_any_more() -> None:
+    inbox = Box(max_attempts=5)
+    inbox.tell("opened", (), durable=True, shared=True)
+    inbox.tell("found", interrupted(5, 6))
+    inbox.tell("lost", "away")
+    inbox.finish(5, Cancelled())
+    inbox.tell("found", kept(7, 8))
+    assert inbox.handed == [5, 7, 8]
 
 
 def test_what_somebody_puts_back_is_handled_unless_it_is_in_hand() -> None:

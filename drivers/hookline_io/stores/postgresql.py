@@ -184,9 +184,9 @@ LEASE_LANES: Final = """
     RETURNING known.lane
 """
 HAND_OVER: Final = """
-    SELECT handed.update_id, leased.lane, handed.runs, handed.raw
+    SELECT leased.lane, handed.runs, handed.raw, handed.status = 'RUNNING'
     FROM unnest(%(lanes)s::text[]) AS leased (lane) CROSS JOIN LATERAL (
-        SELECT update_id, runs, raw, position FROM hookline_updates
+        SELECT runs, raw, status, position FROM hookline_updates
         WHERE bot_id = %(bot)s AND lane = leased.lane AND status IN ('WAITING', 'RUNNING')
         ORDER BY position LIMIT %(most)s
     ) AS handed
@@ -541,7 +541,7 @@ class PostgresqlStore:
                 leased = [lane for (lane,) in self._run(db, LEASE_LANES, worker=worker, most=most)]
                 if leased:
                     handed = self._run(db, HAND_OVER, lanes=leased, most=MOST_OF_A_LANE)
-                    kept = [(lane, Kept(as_update(raw, lane), runs)) for _, lane, runs, raw in handed]
+                    kept = [(lane, Kept(as_update(raw, lane), runs, running)) for lane, runs, raw, running in handed]
             if left - set(leased):
                 self._run(db, NOTIFY)
         self._uncertain = False

@@ -132,8 +132,10 @@ class SqliteStore:
     def _take_over(self, condition: str) -> list[Kept]:
         """What meets this condition on its status. From now on it is waiting, and its machine knows of it."""
         with _transaction(self._db):
-            rows = self._db.execute(f"SELECT raw, lane, runs FROM updates WHERE {condition} ORDER BY position")  # noqa: S608
-            kept = [Kept(as_update(raw, lane), runs) for raw, lane, runs in rows]
+            rows = self._db.execute(
+                f"SELECT raw, lane, runs, status = 'RUNNING' FROM updates WHERE {condition} ORDER BY position"  # noqa: S608
+            )
+            kept = [Kept(as_update(raw, lane), runs, bool(running)) for raw, lane, runs, running in rows]
             self._db.execute(
                 f"UPDATE updates SET status = 'WAITING', changed = ? WHERE {condition} AND status != 'WAITING'",  # noqa: S608
                 (time.time(),),

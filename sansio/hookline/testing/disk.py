@@ -89,7 +89,7 @@ class Disk:
         if isinstance(asked, Open):
             if now < self.locked_until:
                 return Answer("open_failed", (LOCKED,))
-            kept = tuple(Kept(row.update, row.runs) for row in self.undone)
+            kept = tuple(Kept(row.update, row.runs, row.status is Status.RUNNING) for row in self.undone)
             return Answer("opened", (kept,), {"durable": self.durable})
         if isinstance(asked, Store):
             if now < self.full_until:

@@ -60,7 +60,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     def unfinished(self) -> list[Kept]:
         return [
-            Kept(an_update(update_id), runs)
+            Kept(an_update(update_id), runs, status is Status.RUNNING)
             for update_id, (status, runs, _) in self.rows.items()
             if status is not Status.FAILED
         ]

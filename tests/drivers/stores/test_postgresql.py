@@ -206,6 +206,15 @@ def test_the_runs_of_an_update_go_with_it(address: str) -> None:
         assert other.handed.get(timeout=PATIENCE) == [Kept(an_update(1, lane="a"), 3)]
 
 
+def test_it_is_told_that_a_run_has_no_end(address: str) -> None:
+    with sharing(address) as one:
+        put(one.store, (1, "a"))
+        assert one.next() == [1]
+        mark(one.store, 1, Status.RUNNING, runs=2)
+    with sharing(address) as other:
+        assert other.handed.get(timeout=PATIENCE) == [Kept(an_update(1, lane="a"), 2, interrupted=True)]
+
+
 def test_lanes_are_told_apart_as_python_does_and_may_be_long(address: str) -> None:
     lanes: list[LaneKey] = [1, "1", "x" * 5_000, "y" * 5_000, "\0\ud800"]
     with sharing(address) as worker:

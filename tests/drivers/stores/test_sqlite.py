@@ -57,7 +57,7 @@ def test_what_waits_or_was_running_is_kept_in_the_order_of_storing(path: Path) -
         mark(store, 2, Status.RUNNING)
         mark(store, 2, Status.WAITING, runs=7)
     with opened(path) as (_, kept):
-        assert kept == [Kept(an_update(5), 0), Kept(an_update(3), 2), Kept(an_update(2), 7)]
+        assert kept == [Kept(an_update(5), 0), Kept(an_update(3), 2, interrupted=True), Kept(an_update(2), 7)]
 
 
 def test_order_outlasts_the_removal_of_the_last_rows(path: Path) -> None:

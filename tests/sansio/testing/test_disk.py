@@ -64,7 +64,7 @@ def test_what_waits_or_runs_is_there_when_it_is_opened_the_oldest_first() -> Non
     disk.carry_out(Mark(2, 1, Status.RUNNING, 1), 1.0)
     disk.carry_out(Mark(3, 2, Status.FAILED, 3, "ValueError"), 1.0)
     assert disk.carry_out(Open(), 2.0) == Answer(
-        "opened", ((Kept(update(5), 0), Kept(update(1), 1)),), {"durable": True}
+        "opened", ((Kept(update(5), 0), Kept(update(1), 1, interrupted=True)),), {"durable": True}
     )
 
 
