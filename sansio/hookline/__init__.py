@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hookline.bot import Bot
 from hookline.botapi import Endpoint, InputFile, Token, decode_answer, encode_call
-from hookline.calls import Calls
 from hookline.errors import (
     ApiError,
     HooklineError,
@@ -22,14 +20,16 @@ from hookline.errors import (
     WebhookTimeout,
 )
 from hookline.http import Request, Response
-from hookline.lanes import Lanes
 from hookline.options import ApiOptions, HttpLimits, PollingOptions, SetWebhookOptions, WebhookOptions, WorkOptions
 from hookline.outcomes import REPLIED, Cancelled, Raised, Refused, Replied, Result, Returned, Unreachable
 from hookline.progress import Progress
 from hookline.updates import LaneKey, Update, default_lane, read_update
 
 if TYPE_CHECKING:
+    from hookline.bot import Bot
+    from hookline.calls import Calls
     from hookline.inbox import Inbox
+    from hookline.lanes import Lanes
     from hookline.polling import Polling
     from hookline.registration import Registration
     from hookline.storing_webhook import StoringWebhook
@@ -82,20 +82,28 @@ __all__ = [
     "read_update",
 ]
 
-_MODULES: Final = {
+_MACHINES: Final = {
+    "Bot": "bot",
+    "Calls": "calls",
     "Inbox": "inbox",
+    "Lanes": "lanes",
     "Polling": "polling",
     "Registration": "registration",
     "StoringWebhook": "storing_webhook",
     "Webhook": "webhook",
     "Working": "working",
 }
-"""Where the machines are that carry updates in one way: each is loaded when it is asked for, as no bot needs all."""
+"""The modules of the machines. Each is loaded when it is asked for: no program needs all, and only `Bot` needs h11."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _MACHINES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"hookline.{_MODULES[name]}"), name)
+    globals()[name] = machine = getattr(import_module(f"hookline.{_MACHINES[name]}"), name)
+    return machine
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

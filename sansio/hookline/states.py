@@ -55,7 +55,7 @@ class StateTable:
 
 def tables() -> Mapping[str, StateTable]:
     """Every machine's table, by its name."""
-    from hookline import inbox, polling, registration, webhook, working  # noqa: F401 - they may not be loaded yet
+    from hookline import bot, inbox, polling, registration, webhook, working  # noqa: F401 - none may be loaded yet
 
     return dict(_tables)
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import hookline
+
 
 @pytest.mark.parametrize(
     ("module", "without"),
@@ -21,6 +23,27 @@ def test_a_driver_loads_no_other(module: str, without: set[str]) -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert module in loaded
     assert without.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(
+    ("machine", "without"),
+    [
+        ("Bot", {"hookline.polling", "hookline.webhook", "hookline.inbox", "cattrs"}),
+        ("Polling", {"h11", "hookline.bot", "hookline.webhook", "hookline.inbox"}),
+        ("Webhook", {"h11", "hookline.bot", "hookline.polling", "hookline.inbox"}),
+    ],
+)
+def test_a_machine_loads_none_that_it_does_not_need(machine: str, without: set[str]) -> None:
+    code = f"import sys; from hookline import {machine}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert without.isdisjoint(loaded)
+
+
+def test_the_core_has_all_the_names_that_it_says() -> None:
+    assert set(hookline.__all__) <= set(dir(hookline))
+    assert [name for name in hookline.__all__ if not hasattr(hookline, name)] == []
+    with pytest.raises(AttributeError, match="'hookline' has no attribute 'nothing'"):
+        hookline.nothing  # noqa: B018
 
 
 def test_the_package_has_the_names_of_the_asyncio_driver() -> None:
