@@ -5,7 +5,7 @@ It changes what an update costs, and nothing else: what orjson would read in ano
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from hookline import codec
@@ -32,11 +32,13 @@ else:
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run the asyncio driver to its end, on uvloop where it is installed."""
+    runner: Callable[[Coroutine[Any, Any, None]], None]
     try:
         import uvloop
+
+        runner = uvloop.run
     except ImportError:
         import asyncio
 
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
+        runner = asyncio.run
+    runner(main)  # not within the above, or each traceback of a handler would begin with the missing module

@@ -209,8 +209,9 @@ class Inbox:
                 effects.append(_lost(update))
             self._forget(number)
         if cut_short:
-            again = "; they run again at the next start" if self.durable else ""
-            text = f"handlers that did not end within the grace time: {len(cut_short)} ({named(cut_short)}){again}"
+            again = "; they run again in another process" if self.shared else "; they run again at the next start"
+            left = again if self.durable else ""
+            text = f"handlers that did not end within the grace time: {len(cut_short)} ({named(cut_short)}){left}"
             effects.append(Log(text))
         self._stores.clear()
         self._marks.clear()
@@ -322,14 +323,14 @@ class Inbox:
         running = [job for job, state in self._states.items() if isinstance(state, Running)]
         ids = [self.lanes.job(job).update.update_id for job in running]
         self._lost.update(running)
-        others = self._drop(now, Waiting, Pausing, Marking, Unmarked)
+        self._drop(now, Waiting, Pausing, Marking, Unmarked)
         effects: list[Effect] = []
         for job in running:
             effects += self.lanes.cancel(job, now)
             self._forget(job)
-        text = f"{len(others) + len(ids)} updates were taken back by the inbox: {reason}"
+        text = f"the inbox has taken back what it had handed over: {reason}"
         if ids:
-            text += f"; {len(ids)} that run are cancelled ({named(ids)}), and run again where they are handed over next"
+            text += f"; what runs of it is cancelled, and runs again here or in another process: {named(ids)}"
         return [Log(text, WARNING), *effects]
 
     # The clock

@@ -152,7 +152,7 @@ class Working:
             return []
         self._go(Serving())
         opened = self.inbox.opened(kept, now, durable=durable, shared=shared)
-        return [Log("the inbox is open, and what it has is handled"), *opened]
+        return [Log("the inbox is open"), *opened]
 
     def open_failed(self, reason: str, now: float) -> list[Effect]:
         """The inbox could not be opened: the run ends."""

@@ -74,3 +74,10 @@ def test_without_the_extra_all_is_as_the_standard_library_has_it(monkeypatch: py
     plain.run(tell_loop(told))
     assert plain.decode is codec.decode
     assert told != [uvloop.Loop]
+
+    async def fail() -> None:
+        raise LookupError("of the bot")
+
+    with pytest.raises(LookupError) as failed:
+        plain.run(fail())
+    assert failed.value.__context__ is None, "the missing module is no part of what a bot raises"

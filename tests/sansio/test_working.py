@@ -79,8 +79,8 @@ def test_what_runs_is_cancelled_what_waits_is_forgotten_and_nothing_is_noted() -
     log, *cancels = found.tell("lost", "the database is away")
     assert isinstance(log, Log)
     assert log.text == (
-        "3 updates were taken back by the inbox: the database is away; "
-        "2 that run are cancelled (updates 1, 3), and run again where they are handed over next"
+        "the inbox has taken back what it had handed over: the database is away; "
+        "what runs of it is cancelled, and runs again here or in another process: updates 1, 3"
     )
     assert cancels == [Cancel(1), Cancel(3)]
     found.finish(1, Cancelled())
@@ -217,7 +217,7 @@ def test_a_worker_begins_with_the_inbox() -> None:
     assert not found.machine.serving
     found.tell("opened", (), durable=True, shared=True)
     assert found.machine.serving
-    assert found.texts == ["the inbox is open, and what it has is handled"]
+    assert found.texts == ["the inbox is open"]
 
 
 def test_it_handles_what_is_there_and_what_is_handed_over() -> None:

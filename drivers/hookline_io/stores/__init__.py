@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from string import ascii_letters
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
@@ -179,8 +180,11 @@ def is_shared(address: str) -> bool:
 def _path_in(address: str) -> Path:
     scheme, found, path = address.partition("sqlite:///")
     if scheme or not found or path in {"", ":memory:"} or "?" in path:
+        begins = address[: len(address) - len(address.lstrip(ascii_letters))]
+        # Of what is no file, no more is shown than how it begins: a password may be in it.
+        given = repr(address) if begins == "sqlite" else f"one that begins with {begins!r}"
         raise OptionError(
             "an inbox's address is 'memory', 'sqlite:///relative.db', 'sqlite:////absolute.db' or "
-            f"'postgresql://user@host/database', not {address!r}"
+            f"'postgresql://user@host/database', not {given}"
         )
     return Path(path)

@@ -202,7 +202,7 @@ FORGET_DONE: Final = """
     )
 """
 GONE: Final = """
-    SELECT id FROM hookline_workers
+    SELECT id, name FROM hookline_workers
     WHERE bot_id = %(bot)s AND seen < clock_timestamp() - make_interval(secs => %(lease)s)
     FOR UPDATE SKIP LOCKED
 """
@@ -213,6 +213,9 @@ DURABLE: Final = """
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 NOTIFY: Final = "SELECT pg_notify(%(channel)s, '')"
+
+_GONE: Final = "the inbox's database is gone: %s; it is tried again"
+_BACK: Final = "the inbox's database can be reached again"
 
 NOT_OURS: Final = "its lease is over, and others may have it"
 
@@ -257,6 +260,7 @@ class PostgresqlStore:
         self._writer = threading.Thread(target=self._write, name="hookline inbox", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="hookline lease", daemon=True)
         self._closed = threading.Event()
+        self._ring: socket.socket | None = None  # what is asked before it is open waits in the queue
 
         # The writer's own
         self._db: psycopg.Connection[Any] | None = None
@@ -291,9 +295,10 @@ class PostgresqlStore:
             except BaseException:
                 db.close()
                 raise
-        self._bell, self._ring = socket.socketpair()
+        self._bell, ring = socket.socketpair()
         self._bell.setblocking(False)
-        self._ring.setblocking(False)
+        ring.setblocking(False)
+        self._ring = ring
         self._writer.start()
         if self._leases:
             self._watcher.start()
@@ -310,7 +315,8 @@ class PostgresqlStore:
         if self._leases:
             self._watcher.join()
         self._bell.close()
-        self._ring.close()
+        if self._ring is not None:
+            self._ring.close()
 
     @property
     def _leases(self) -> bool:
@@ -318,8 +324,9 @@ class PostgresqlStore:
 
     def _put(self, what: _Asked | _Signal) -> None:
         self._queue.put(what)
-        with contextlib.suppress(BlockingIOError):  # it rings already
-            self._ring.send(b"\0")
+        if self._ring is not None:
+            with contextlib.suppress(BlockingIOError):  # it rings already
+                self._ring.send(b"\0")
 
     # To have a row
 
@@ -337,25 +344,36 @@ class PostgresqlStore:
 
     def _stand_by(self, db: psycopg.Connection[Any], leaving: threading.Event) -> psycopg.Connection[Any]:
         """Wait until no other process polls; the connection, which may have been made anew."""
+        away = False
         while not leaving.wait(STANDBY_EVERY):
-            with contextlib.suppress(psycopg.OperationalError):  # the database may come back
+            try:
                 if db.closed:
                     db = self._place.connect()
-                if self._join(db):
-                    logger.info("no other process polls for bot %d; this one does", self._bot_id)
-                    return db
+                joined = self._join(db)
+            except psycopg.OperationalError as error:
+                if not away:
+                    logger.warning(_GONE, self._place.words(error))
+                away = True
+                continue
+            if away:
+                logger.info(_BACK)
+            away = False
+            if joined:
+                logger.info("no other process polls for bot %d; this one does", self._bot_id)
+                return db
         db.close()
         raise StoreError("the process ends, and another one polls")
 
     def _sweep(self, db: psycopg.Connection[Any]) -> None:
         """Free the lanes of processes that were not seen for too long."""
         with db.transaction():
-            workers = [worker for (worker,) in self._run(db, GONE, lease=LEASE)]
-            if workers:
-                self._run(db, LOCK_LEASED, workers=workers)
-                self._run(db, LEAVE, workers=workers)
+            gone = dict(self._run(db, GONE, lease=LEASE).fetchall())
+            if gone:
+                self._run(db, LOCK_LEASED, workers=list(gone))
+                self._run(db, LEAVE, workers=list(gone))
                 self._run(db, NOTIFY)
-                logger.warning("processes that were not seen for %g s have lost their lanes: %d", LEASE, len(workers))
+                names = ", ".join(gone.values())
+                logger.warning("the database has not seen these for %g s, and their chats are free: %s", LEASE, names)
 
     def _run(self, db: psycopg.Connection[Any], statement: Any, **values: Any) -> psycopg.Cursor[Any]:
         return db.execute(statement, {"bot": self._bot_id, "channel": self._channel, **values})
@@ -429,7 +447,7 @@ class PostgresqlStore:
         except psycopg.Error as error:
             self._disconnect(error)
             return False
-        logger.info("the inbox's database can be reached again")
+        logger.info(_BACK)
         self._tries = 0
         return True
 
@@ -447,7 +465,7 @@ class PostgresqlStore:
     def _disconnect(self, error: psycopg.Error) -> None:
         self._reason = self._place.words(error)
         if self._tries == 0:
-            logger.warning("the inbox's database is gone: %s; it is tried again", self._reason)
+            logger.warning(_GONE, self._reason)
         if self._db is not None:
             with contextlib.suppress(psycopg.Error):
                 self._db.close()
@@ -747,6 +765,9 @@ class _Place:
     def __init__(self, address: str) -> None:
         try:
             self._given: dict[str, Any] = conninfo.conninfo_to_dict(address)
+            authority, _, path = address.partition("//")[2].partition("?")[0].partition("/")
+            if authority.count("@") > 1 or "@" in path:  # a part of the password would be taken for something else
+                raise psycopg.ProgrammingError
         except psycopg.Error:
             raise OptionError(
                 "the inbox's address cannot be read: write postgresql://user:password@host:port/database, with the "

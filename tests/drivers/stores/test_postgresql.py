@@ -119,6 +119,36 @@ def test_what_is_stored_comes_at_once(address: str, monkeypatch: pytest.MonkeyPa
             worker.done(update_id)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresq://bot:s3cr3t@127.0.0.1/bot",
+        "mysql://bot:s3cr3t@127.0.0.1/bot",
+        "postgresql:bot:s3cr3t@127.0.0.1/bot",
+        "postgresql+psycopg://bot:s3cr3t@127.0.0.1/bot",
+        "host=127.0.0.1 password=s3cr3t",
+        "postgresql://bot:pa@s3cr3t@127.0.0.1/bot",
+        "postgresql://bot:pa@s3cr3t/word@127.0.0.1/bot",
+        "postgresql://bot:pa/s3cr3t@127.0.0.1/bot",
+    ],
+)
+def test_an_address_with_a_mistake_is_refused_without_its_password(address: str) -> None:
+    with pytest.raises(OptionError, match="address") as refused:
+        store_at(address, bot_id=BOT, remember=1)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_what_is_asked_before_it_is_open_is_done_when_it_is(address: str) -> None:
+    """A webhook takes requests while its inbox is being opened."""
+    process = Process(address)
+    told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    process.store.carry_out(Store(1, (an_update(1),)), told.put)
+    process.open()
+    assert told.get(timeout=PATIENCE) == frozenset()
+    assert process.next() == [1]
+    process.store.close()
+
+
 def test_a_process_that_begins_has_what_was_there(address: str) -> None:
     with sharing(address, concurrency=0) as receiver:
         put(receiver.store, (1, "a"), (2, "b"), (3, "a"))
