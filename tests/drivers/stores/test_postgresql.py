@@ -589,6 +589,24 @@ def test_a_database_that_restarts_fails_what_is_asked_meanwhile_and_is_used_agai
     assert "a-password" not in caplog.text
 
 
+def test_who_stands_by_says_that_the_database_is_away_and_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with serving() as server:
+        with sharing(server.address(), polls=True):
+            second = Process(server.address(), polls=True)
+            waiting = threading.Thread(target=second.open)
+            waiting.start()
+            until(lambda: "stands by" in caplog.text)
+            caplog.clear()
+            server.stop()
+            until(lambda: caplog.text.count("the inbox's database is gone") == 2)
+            server.start()
+            until(lambda: caplog.text.count("can be reached again") == 2)
+        waiting.join(PATIENCE)
+        assert not waiting.is_alive()
+        second.store.close()
+
+
 def test_a_process_can_be_closed_while_the_database_is_away() -> None:
     with serving() as server:
         process = Process(server.address())
