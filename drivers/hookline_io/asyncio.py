@@ -185,6 +185,8 @@ class Run:
         self._fetches: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper = None if store is None else keeping.Keeper(store, cast("Bot", machine), self._hear_from_anywhere)
+        self._from_threads: deque[Callable[[], None]] = deque()  # what other threads have told, and
+        self._woken = False  # whether the loop is about to hear of it
         self._threads = common.Threads()  # the loop's own would hold up its end, if something hangs in one
         self._timer: asyncio.Handle | None = None
         self._armed: float | None = None
@@ -235,8 +237,16 @@ class Run:
         if threading.get_ident() == self._thread:
             self.hear(fact, *args, **kwargs)
             return
-        with contextlib.suppress(RuntimeError):  # the loop was closed before a store that hangs has answered
-            self.loop.call_soon_threadsafe(partial(self.hear, fact, *args, **kwargs))
+        self._from_threads.append(partial(self.hear, fact, *args, **kwargs))
+        if not self._woken:  # a store answers many at once: it need not wake the loop for each
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop was closed before a store that hangs has answered
+                self.loop.call_soon_threadsafe(self._hear_from_threads)
+
+    def _hear_from_threads(self) -> None:
+        self._woken = False  # before the row is empty: what comes behind its end wakes the loop again
+        while self._from_threads:
+            self._from_threads.popleft()()
 
     def _carry_out(self) -> None:
         self._performing = True

@@ -170,7 +170,17 @@ class SqliteStore:
             return []
         try:
             with _transaction(self._db):
-                return [self._carry_out(effect) for effect in effects]
+                outcomes: list[Outcome] = []
+                more_done = False
+                for effect in effects:
+                    if more_done and isinstance(effect, Store):  # to which what is forgotten is new
+                        self._forget_done()
+                        more_done = False
+                    more_done = more_done or (isinstance(effect, Mark) and effect.status is Status.DONE)
+                    outcomes.append(self._carry_out(effect))
+                if more_done:
+                    self._forget_done()
+                return outcomes
         except sqlite3.OperationalError as error:  # the disk is full or broken, or the file locked: it is none of these
             return [why(error)] * len(effects)
         except Exception as error:
@@ -188,15 +198,15 @@ class SqliteStore:
                 (now, effect.update_id),
             )
             self._db.execute("DELETE FROM updates WHERE update_id = ?", (effect.update_id,))
-            self._db.execute(
-                "DELETE FROM done WHERE position <= (SELECT max(position) FROM done) - ?", (self._remember,)
-            )
         else:
             self._db.execute(
                 "UPDATE updates SET status = ?, runs = ?, error = coalesce(?, error), changed = ? WHERE update_id = ?",
                 (effect.status.name, effect.runs, effect.error and as_text(effect.error), now, effect.update_id),
             )
         return frozenset()
+
+    def _forget_done(self) -> None:
+        self._db.execute("DELETE FROM done WHERE position <= (SELECT max(position) FROM done) - ?", (self._remember,))
 
     def _insert(self, update: Update, now: float) -> bool:
         """Whether it was not known before."""
