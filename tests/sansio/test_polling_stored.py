@@ -71,6 +71,20 @@ def test_the_inbox_is_opened_when_telegram_is_known_to_be_there() -> None:
     assert found.pending.method == "deleteWebhook"
 
 
+def test_who_stands_by_is_healthy_however_long_it_takes() -> None:
+    found = opening()
+    found.wait(1_000.0)
+    assert found.machine.healthy(found.now)
+
+
+def test_one_whose_inbox_can_keep_nothing_is_not_healthy() -> None:
+    found = poller()
+    found.give(10)
+    assert found.machine.healthy(found.now)
+    found.tell("store_failed", found.of(Store)[-1].store, "the disk is full")
+    assert not found.machine.healthy(found.now)
+
+
 def test_what_comes_is_stored_before_it_is_confirmed_or_handled() -> None:
     found = poller()
     (store,) = found.give(10, 11)

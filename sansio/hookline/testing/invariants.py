@@ -213,6 +213,8 @@ class Invariants(Watch):
                 self._flooded_until = 0.0  # the answer that asked to wait may have been lost with it
             if fact == "connect_failed" and args[0] in process.own:
                 self._refused(process)
+        elif fact == "start":
+            self._flooded_until = 0.0  # a poll of the process before may have come after its end: who heard the 429?
         elif fact == "stop":
             # The last getUpdates of a stop, and its deleteWebhook, are tried all the same.
             self._flooded_until = process.quiet_until = 0.0
