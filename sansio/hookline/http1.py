@@ -181,6 +181,14 @@ class _Connection:
             self._body_size += len(piece)
         self._past = Past.BODY if len(piece) < missing else Past.WHOLE
 
+    def _complete(self) -> Complete:
+        """The message whose head came last, with its body."""
+        raise NotImplementedError
+
+    def _whole(self) -> list[Event]:
+        """What there is to say of the end of a message that passes h11 by."""
+        return [self._complete()] if self._past is Past.WHOLE else []
+
     def _tell_h11(self, head: bytes) -> None:
         """Tell h11 what has come past it; the events of that were given out already. head: one in the stead of theirs,
         with room for the length of the body.
@@ -256,11 +264,10 @@ class ServerConnection(_Connection):
         self._request = read[0]
         return [Head(self._request), *self._whole()]
 
-    def _whole(self) -> list[Event]:
-        if self._past is not Past.WHOLE:
-            return []
-        assert self._request is not None
-        return [Complete(_with_body(self._request, self._take_body()))]
+    def _complete(self) -> Complete:
+        request = self._request
+        assert request is not None
+        return Complete(Request(request.method, request.target, request.headers, self._take_body()))
 
     def _catch_up(self) -> None:
         """Let h11 take over, if it has missed something."""
@@ -293,8 +300,7 @@ class ServerConnection(_Connection):
                     events.append(Broken("its body is too large", 413))
                     return events
             elif isinstance(event, h11.EndOfMessage):
-                assert self._request is not None
-                events.append(Complete(_with_body(self._request, self._take_body())))
+                events.append(self._complete())
             else:  # NEED_DATA, PAUSED or ConnectionClosed
                 return events
         return events
@@ -394,8 +400,7 @@ class ClientConnection(_Connection):
                         events.append(Broken("the answer is too large"))
                         return events
                 elif isinstance(event, h11.EndOfMessage):
-                    assert self._response is not None
-                    events.append(Complete(Response(self._response.status, self._response.headers, self._take_body())))
+                    events.append(self._complete())
                     return events
                 elif not isinstance(event, h11.InformationalResponse):
                     return events
@@ -416,11 +421,10 @@ class ClientConnection(_Connection):
         self._response = read[0]
         return [Head(self._response), *self._whole()]
 
-    def _whole(self) -> list[Event]:
-        if self._past is not Past.WHOLE:
-            return []
-        assert self._response is not None
-        return [Complete(Response(self._response.status, self._response.headers, self._take_body()))]
+    def _complete(self) -> Complete:
+        response = self._response
+        assert response is not None
+        return Complete(Response(response.status, response.headers, self._take_body()))
 
     def _catch_up(self) -> None:
         """Let h11 take over, if it has missed something."""
@@ -441,10 +445,6 @@ def _words(error: h11.ProtocolError) -> str:
 
 def _headers(event: h11.Request | h11.Response) -> Headers:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
-
-
-def _with_body(request: Request, body: Body) -> Request:
-    return Request(request.method, request.target, request.headers, body)
 
 
 def _request(event: h11.Request) -> Request:
