@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from hookline import WebhookOptions
 from hookline_io import serve_webhook
+from tests.benchmarks.telegram import say
 
 TOKEN: Final = f"42:{'t' * 35}"
 CONNECTIONS: Final = 40
@@ -46,12 +47,6 @@ async def bot(kind: str, port: int, folder: str) -> None:
         handler, TOKEN, options, listen=("127.0.0.1", port), stop=stop, started=lambda _: say("up"), **settings
     )
     say(str(time.process_time() - began[0]))
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 async def client(port: int, number: int, updates: int) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from tests.benchmarks.telegram import SECRET
+from tests.benchmarks.telegram import SECRET, say
 from tests.ports import free_port
 
 BOTS: Final = Path(__file__).parent / "bots"
@@ -178,12 +178,6 @@ def draw(found: dict[str, dict[str, list[Measured]]]) -> str:
     style = ".ours{fill:#2da44e}.theirs{fill:#8c959f}.floor{fill:#54aeff}text{fill:#57606a;font:12px sans-serif}"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 {top}" color="#57606a" role="img">'
     return f"{head}<title>Microseconds for an update</title><style>{style}</style>{''.join(parts)}</svg>\n"
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def main() -> None:

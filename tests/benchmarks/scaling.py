@@ -21,7 +21,7 @@ from typing import Any, Final
 from hookline import Bot, HttpLimits, PollingOptions, Returned, Token, WebhookOptions
 from hookline.effects import Connect, Effect, Handle, Send
 from hookline_io import serve_webhook
-from tests.benchmarks.telegram import SECRET, update
+from tests.benchmarks.telegram import SECRET, say, update
 
 TOKEN: Final = Token(f"42:{'t' * 35}")
 ROUNDS: Final = 5
@@ -150,12 +150,6 @@ def rows() -> Iterator[tuple[str, int, float]]:
         yield "chats, by polling", chats, best(polled, 20_000, chats)
     for waiting in (1, 100, 1_000, 9_999):
         yield "handlers that wait, by webhook", waiting, best(posted, 3_000, waiting)
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def main() -> None:

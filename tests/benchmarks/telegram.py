@@ -159,7 +159,7 @@ async def main() -> None:
     options = parser.parse_args()
     loop, counts = asyncio.get_running_loop(), Counts()
     server = await loop.create_server(lambda: Server(counts, options.updates, options.chats), "127.0.0.1", 0)
-    say(server.sockets[0].getsockname()[1])
+    say(str(server.sockets[0].getsockname()[1]))
     # A line is the port of a webhook that listens: it gets the updates. The end of the input is the end.
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -170,14 +170,14 @@ async def main() -> None:
             for _ in range(CONNECTIONS)
         ]
         await asyncio.gather(*(link.over for link in links))
-        say({"answered": counts.answered})
-    say(vars(counts))
+        say(json.dumps({"answered": counts.answered}))
+    say(json.dumps(vars(counts)))
     server.close()
 
 
-def say(what: Any) -> None:
-    """Print a line of JSON at once."""
-    sys.stdout.write(json.dumps(what) + "\n")
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
