@@ -56,6 +56,7 @@ class Process:
     ended: bool = False
     failures: int = 0
     quiet_until: float = 0.0
+    may_say_more: bool = False  # of a stop: its last getUpdates, or its deleteWebhook, is tried all the same
 
 
 class Invariants(Watch):
@@ -216,8 +217,8 @@ class Invariants(Watch):
         elif fact == "start":
             self._flooded_until = 0.0  # a poll of the process before may have come after its end: who heard the 429?
         elif fact == "stop":
-            # The last getUpdates of a stop, and its deleteWebhook, are tried all the same.
-            self._flooded_until = process.quiet_until = 0.0
+            self._flooded_until = 0.0
+            process.may_say_more = True
             grace = 0.0 if process.stop_by is not None else self.source.grace
             process.stop_by = min(now + grace + STOP_MARGIN, process.stop_by or now + grace + STOP_MARGIN)
         elif fact == "call":
@@ -249,8 +250,10 @@ class Invariants(Watch):
             if fact != "call" and all(run.call is None for run in host.runs.values()):
                 process.own.add(effect.connection)
                 if process.failures and self.world.now < process.quiet_until - EPSILON:
-                    text = f"a connection at {self.world.now:.3f} s, after {process.failures} that failed"
-                    raise Violation("back-off", text)
+                    if not process.may_say_more:
+                        text = f"a connection at {self.world.now:.3f} s, after {process.failures} that failed"
+                        raise Violation("back-off", text)
+                    process.may_say_more = False
         elif isinstance(effect, Handle):
             if effect.job in process.jobs:
                 raise Violation("law", f"job {effect.job} is asked for twice")
