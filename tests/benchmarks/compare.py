@@ -49,8 +49,8 @@ class Contestant:
 
 
 CONTESTANTS: Final = (
-    Contestant("floor", "floor_bot.py", "base", ("polling", "webhook")),
-    Contestant("floor, speed", "floor_bot.py", "speed", ("polling", "webhook")),
+    Contestant("floor", "floor_bot.py", "base"),
+    Contestant("floor, speed", "floor_bot.py", "speed"),
     Contestant("hookline", "hookline_bot.py", "base"),
     Contestant("hookline[speed]", "hookline_bot.py", "speed"),
     Contestant("grammY", "grammy_bot.js", "plain"),

@@ -18,24 +18,27 @@ if kind == "speed":
     loads = orjson.loads
 
 
-async def handle(update):
+tasks = set()
+
+
+async def handle(update, caller):
+    if work == "sending":
+        await caller.call(b"sendMessage", b'{"chat_id":%d,"text":"x"}' % update["message"]["chat"]["id"])
     count()
 
 
-class Poller(asyncio.Protocol):
-    def __init__(self):
-        self.tasks = set()
-
+class Caller(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
-        self.ask(1)
 
-    def ask(self, offset):
+    def call(self, method, body):
+        self.answer = asyncio.get_running_loop().create_future()
         self.parser = httptools.HttpResponseParser(self)
         self.body = []
-        body = b'{"offset":%d,"limit":100,"timeout":30}' % offset
         head = b"host: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self.transport.write(b"POST /bot%b/getUpdates HTTP/1.1\r\n" % os.environ["BOT_TOKEN"].encode() + head + body)
+        path = b"/bot%b/%b" % (os.environ["BOT_TOKEN"].encode(), method)
+        self.transport.write(b"POST %b HTTP/1.1\r\n%b%b" % (path, head, body))
+        return self.answer
 
     def data_received(self, data):
         self.parser.feed_data(data)
@@ -44,19 +47,21 @@ class Poller(asyncio.Protocol):
         self.body.append(data)
 
     def on_message_complete(self):
-        task = asyncio.ensure_future(self.handle(loads(b"".join(self.body))["result"]))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.answer.set_result(loads(b"".join(self.body))["result"])
 
-    async def handle(self, updates):
+
+async def poll(poller, caller):
+    offset = 1
+    while True:
+        updates = await poller.call(b"getUpdates", b'{"offset":%d,"limit":100,"timeout":30}' % offset)
         for update in updates:
-            await handle(update)
-        self.ask(updates[-1]["update_id"] + 1 if updates else 1)
+            await handle(update, caller)
+        if updates:
+            offset = updates[-1]["update_id"] + 1
 
 
 class Hook(asyncio.Protocol):
     def __init__(self):
-        self.tasks = set()
         self.body = b""
 
     def connection_made(self, transport):
@@ -72,11 +77,11 @@ class Hook(asyncio.Protocol):
     def on_message_complete(self):
         task = asyncio.ensure_future(self.handle(loads(self.body)))
         self.body = b""
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def handle(self, update):
-        await handle(update)
+        await handle(update, None)
         self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
 
@@ -86,8 +91,9 @@ async def main():
         server = await loop.create_server(Hook, "127.0.0.1", int(os.environ["PORT"]))
         await server.serve_forever()
     else:
-        await loop.create_connection(Poller, "127.0.0.1", int(os.environ["BOT_API_ROOT"].rpartition(":")[2]))
-        await asyncio.Event().wait()
+        port = int(os.environ["BOT_API_ROOT"].rpartition(":")[2])
+        links = [await loop.create_connection(Caller, "127.0.0.1", port) for _ in range(2)]
+        await poll(*(caller for _, caller in links))
 
 
 if kind == "speed":
