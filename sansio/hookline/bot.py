@@ -61,7 +61,6 @@ from hookline.pool import Answered, Arrived, Pool, PoolEffect
 from hookline.progress import Progress
 from hookline.server import Asked, BrokenOff, Gone, Requested, Server, ServerEffect, WentOut
 from hookline.states import StateTable
-from hookline.timers import earliest
 from hookline.updates import Lane
 
 if TYPE_CHECKING:
@@ -233,7 +232,12 @@ class Bot:
         """The earliest time at which `tick` has something to do."""
         if isinstance(self.state, Over):
             return None
-        return earliest(*[machine.deadline for machine in self._timed])
+        first: float | None = None
+        for machine in self._timed:  # read after each fact: no `earliest`, which wants a list
+            time = machine.deadline
+            if time is not None and (first is None or time < first):
+                first = time
+        return first
 
     @property
     def reason(self) -> str:
@@ -535,31 +539,25 @@ class Bot:
         if FOR_BOT.isdisjoint(map(type, effects)) and not isinstance(self.state, Leaving):
             return cast("list[Effect]", [*effects])  # as with nearly all: it is for the driver alone
         out: list[Any] = []
-        todo: list[tuple[Part, Iterator[PoolEffect | ServerEffect]]] = []
-
-        def take(part: Part, effects: Sequence[PoolEffect | ServerEffect]) -> None:
-            if part in ("pool", "server"):
-                out.extend([effect for effect in effects if type(effect) not in BETWEEN_PARTS])
-                effects = [effect for effect in effects if type(effect) in BETWEEN_PARTS]
-            todo.append((part, iter(effects)))
-
-        take(part, effects)
+        todo = [(part, _first_for_driver(part, effects, out))]
         while todo:
             part, rest = todo[-1]
-            effect = next(rest, None)
-            if effect is None:
-                todo.pop()
-            elif type(effect) not in FOR_BOT:
-                out.append(effect)
-            elif isinstance(effect, Ended):
-                out += self._part_ended(part, effect.failure, now)
-                if isinstance(self.state, Over):
-                    return out  # what is left was told to nobody who waits
-            elif isinstance(effect, (Respond, Throw)) and effect.request in self._hosted:
-                self._hosted.remove(effect.request)
-                out.append(effect)
+            for effect in rest:
+                if type(effect) not in FOR_BOT:
+                    out.append(effect)
+                elif isinstance(effect, Ended):
+                    out += self._part_ended(part, effect.failure, now)
+                    if isinstance(self.state, Over):
+                        return out  # what is left was told to nobody who waits
+                elif self._hosted and isinstance(effect, (Respond, Throw)) and effect.request in self._hosted:
+                    self._hosted.remove(effect.request)
+                    out.append(effect)
+                else:
+                    part, effects = self._pass_on(part, cast("BetweenParts", effect), now)
+                    todo.append((part, _first_for_driver(part, effects, out)))
+                    break
             else:
-                take(*self._pass_on(part, cast("BetweenParts", effect), now))
+                todo.pop()
         if isinstance(self.state, Leaving) and not self._server.sending:
             out += self._over(None, now)
         return out
@@ -697,6 +695,16 @@ class Bot:
             effects.append(Resolve(fetch, Unreachable("the bot was stopped before the answer came")))
         effects += self._carry_out("server", self._server.close(now), now)
         return [*effects, Ended(failure)]
+
+
+def _first_for_driver(
+    part: Part, effects: Sequence[PoolEffect | ServerEffect], out: list[Any]
+) -> Iterator[PoolEffect | ServerEffect]:
+    """What is left to look at, when that which goes out before all else has been added to `out`."""
+    if part not in ("pool", "server"):
+        return iter(effects)
+    out += [effect for effect in effects if type(effect) not in BETWEEN_PARTS]
+    return iter([effect for effect in effects if type(effect) in BETWEEN_PARTS])
 
 
 def _check_unused_with_an_inbox(**given: object) -> None:

@@ -30,6 +30,8 @@ MAX_REPLY_FILES: Final = 50
 _TOKEN = re.compile(r"[1-9][0-9]{0,19}:[A-Za-z0-9_-]{24,}")
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _IGNORED_IN_REPLIES = ("setwebhook", "deletewebhook", "close", "logout")
+_PLAIN: Final = frozenset((str, int, float, bool))
+"""What most parameters are: nothing to look into for a file."""
 
 
 @frozen
@@ -138,7 +140,7 @@ def with_stream_ids(params: Mapping[str, Any], register: Callable[[Any], StreamI
         return value
 
     try:
-        return {name: replace(value) for name, value in params.items()}
+        return {name: value if type(value) in _PLAIN else replace(value) for name, value in params.items()}
     except RecursionError:
         raise LocalProtocolError("a parameter is nested too deep") from None
 
@@ -241,7 +243,9 @@ def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]
 
     values: list[tuple[str, Any]] = []
     for name, value in params.items():
-        if isinstance(value, InputFile):
+        if type(value) in _PLAIN:
+            values.append((name, value))
+        elif isinstance(value, InputFile):
             files.append((name, value))
         elif value is not None:
             try:

@@ -151,7 +151,7 @@ class Pool:
         wanted = Wanted(fetch, request, streamed, urgent)
         self._wanted[fetch] = wanted
         self._queue(wanted)[fetch] = wanted
-        return [*effects, *self._assign(now)]
+        return effects + self._assign(now)
 
     def abandon(self, fetch: int, now: float) -> list[PoolEffect]:
         """Nobody waits for this answer any more. The connection that carries it cannot be used again."""
@@ -288,6 +288,8 @@ class Pool:
     def _assign(self, now: float) -> list[PoolEffect]:
         """Give requests that wait the connections that are ready, and open new ones as far as there may be more."""
         effects: list[PoolEffect] = []
+        if not (self._urgent or self._others):
+            return effects
         while (match := self._match()) is not None:
             wanted, connection = match
             del self._queue(wanted)[wanted.fetch]

@@ -26,16 +26,17 @@ class StateTable:
         self.name = name
         self.edges = edges
         # By identity, as a member of an enum takes its time to hash, and every update moves several times.
-        self._after = {id(source): frozenset(map(id, targets)) for source, targets in edges.items()}
+        self._edges = frozenset((id(source), id(target)) for source, targets in edges.items() for target in targets)
+        self._enums = frozenset(type(source) for source in edges if isinstance(source, Enum))
         self.seen: set[tuple[Kind, Kind]] | None = None
         """The edges taken so far, while somebody records them; None otherwise."""
         _tables[name] = self
 
     def move(self, old: Any, new: State) -> State:
         """The state `new`, which may follow `old`; a bug in the machine is an AssertionError."""
-        source: Kind = old if isinstance(old, Enum) else type(old)
-        target: Kind = new if isinstance(new, Enum) else type(new)
-        if id(target) not in self._after[id(source)]:
+        source: Kind = old if type(old) in self._enums else type(old)
+        target: Kind = new if type(new) in self._enums else type(new)  # type: ignore[assignment]
+        if (id(source), id(target)) not in self._edges:
             raise AssertionError(f"{self.name}: no edge from {_name(source)} to {_name(target)}")
         if self.seen is not None:
             self.seen.add((source, target))

@@ -39,6 +39,11 @@ class Timers:
     def next(self) -> float | None:
         """The earliest time at which a key is due."""
         heap = self._heap
+        if not self._times:
+            if heap:  # it only lags behind
+                heap.clear()
+                self._queued.clear()
+            return None
         while heap:
             queued, key = heap[0]
             if self._queued.get(key) != queued:
