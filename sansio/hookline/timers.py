@@ -44,7 +44,7 @@ class Timers:
                 heap.clear()
                 self._queued.clear()
             return None
-        while heap:
+        while True:  # each key that has a time is in the heap
             queued, key = heap[0]
             if self._queued.get(key) != queued:
                 heappop(heap)
@@ -56,7 +56,6 @@ class Timers:
             del self._queued[key]
             if time is not None:
                 self.set(key, time)
-        return None
 
     def due(self, now: float) -> list[int]:
         """The keys that are due, the earliest first; they are cleared."""
