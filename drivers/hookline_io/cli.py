@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -152,11 +153,13 @@ class Number(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number that a text is."""
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
+        number = math.nan
+        with contextlib.suppress(click.BadParameter):
+            number = super().convert(value, param, ctx)
+        if math.isnan(number):  # which no comparison keeps out
             wanted = f"above {self.min}" if self.max is None else f"from {self.min} to {self.max}"
             self.fail(f"{value!r} is not a number {wanted}", param, ctx)
+        return number
 
 
 def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:

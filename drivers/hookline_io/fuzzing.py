@@ -88,7 +88,10 @@ def fuzz(first: int, *, runs: int | None, seconds: float | None, jobs: int, show
         try:
             while True:
                 while (
-                    len(waiting) < 2 * jobs and (runs is None or asked < runs) and not _over(end) and not tally.failed
+                    len(waiting) < 2 * jobs
+                    and (runs is None or asked < runs)
+                    and not (asked and _over(end))
+                    and not tally.failed
                 ):
                     count = CHUNK if runs is None else min(CHUNK, runs - asked)
                     waiting.add(pool.submit(play_seeds, first + asked, count))

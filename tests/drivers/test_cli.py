@@ -463,6 +463,7 @@ def test_a_call_travels_in_the_response_where_that_is_allowed(shell: Shell, tele
         (["demo", "--slow", "99"], "Invalid value for '--slow': '99' is not a number from 0 to 60"),
         (["fuzz", "--seed", "x"], "Invalid value for '--seed': 'x' is not a whole number from 0 on"),
         (["fuzz", "--seconds", "0"], "Invalid value for '--seconds': '0' is not a number above 0"),
+        (["fuzz", "--seconds", "nan"], "Invalid value for '--seconds': 'nan' is not a number above 0"),
         (["fuzz", "--runs", "1", "--seconds", "1"], "--runs and --seconds exclude each other"),
         (["fuzz", "mybot.py"], "mybot.py: it is no scenario, not even JSON: "),
     ],
@@ -816,6 +817,14 @@ def test_a_demo_that_went_wrong_says_so(wrong: str, capsys: pytest.CaptureFixtur
 
 
 # Simulated worlds
+
+
+def test_something_is_played_however_short_the_time(shell: Shell) -> None:
+    """That everything held would else be said of nothing."""
+    status, output, errors = shell.run("fuzz", "--seconds", "1e-9", "--jobs", "1", "--save", str(shell.folder))
+    assert (status, errors) == (0, "")
+    assert not re.search(r"^scenarios +0$", output, re.MULTILINE)
+    assert re.search(r"^scenarios +[0-9]+$", output, re.MULTILINE)
 
 
 def test_a_short_fuzz_run_does_not_look_like_a_failure(shell: Shell) -> None:
