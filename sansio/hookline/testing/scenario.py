@@ -73,7 +73,12 @@ class Sent:
     at: float
     user: int
     kind: Kind = "message"
-    behaviours: tuple[Behaviour, ...] = (Behaviour(),)
+    behaviours: tuple[Behaviour, ...] = field(default=(Behaviour(),))
+
+    @behaviours.validator
+    def _check(self, _: Any, behaviours: tuple[Behaviour, ...]) -> None:
+        if not behaviours:
+            raise OptionError("behaviours must not be empty: the handler does something, if it is only to return")
 
 
 @frozen

@@ -31,6 +31,10 @@ def test_a_scenario_is_read_as_it_was_written(seed: int) -> None:
         ('{"scenario":1,"seed":1,"source":{"by":"Carrier"}}', "source"),
         ('{"scenario":1,"seed":1,"source":{"by":"PollingOptions"},"more":1}', "more"),
         ('{"scenario":1,"seed":1,"source":{"by":"PollingOptions"},"sent":[{"at":"soon","user":1}]}', "sent"),
+        (
+            '{"scenario":1,"seed":1,"source":{"by":"PollingOptions"},"sent":[{"at":1.0,"user":1,"behaviours":[]}]}',
+            "behaviours must not be empty",
+        ),
         ('{"scenario":1,"seed":1,"source":{"by":"PollingOptions"},"happenings":[{"at":1.0,"what":"rain"}]}', "what"),
     ],
 )
