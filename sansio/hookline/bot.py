@@ -61,6 +61,7 @@ from hookline.pool import Answered, Arrived, Pool, PoolEffect
 from hookline.progress import Progress
 from hookline.server import Asked, BrokenOff, Gone, Requested, Server, ServerEffect, WentOut
 from hookline.states import StateTable
+from hookline.timers import earliest
 from hookline.updates import Lane
 
 if TYPE_CHECKING:
@@ -232,12 +233,7 @@ class Bot:
         """The earliest time at which `tick` has something to do."""
         if isinstance(self.state, Over):
             return None
-        first: float | None = None
-        for machine in self._timed:  # read after each fact: no `earliest`, which wants a list
-            time = machine.deadline
-            if time is not None and (first is None or time < first):
-                first = time
-        return first
+        return earliest(*[machine.deadline for machine in self._timed])
 
     @property
     def reason(self) -> str:
@@ -549,7 +545,7 @@ class Bot:
                     out += self._part_ended(part, effect.failure, now)
                     if isinstance(self.state, Over):
                         return out  # what is left was told to nobody who waits
-                elif self._hosted and isinstance(effect, (Respond, Throw)) and effect.request in self._hosted:
+                elif isinstance(effect, (Respond, Throw)) and effect.request in self._hosted:
                     self._hosted.remove(effect.request)
                     out.append(effect)
                 else:

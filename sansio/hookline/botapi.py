@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"[1-9][0-9]{0,19}:[A-Za-z0-9_-]{24,}")
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _IGNORED_IN_REPLIES = ("setwebhook", "deletewebhook", "close", "logout")
 _PLAIN: Final = frozenset((str, int, float, bool))
-"""What most parameters are: nothing to look into for a file."""
+"""What most values are: nothing to look into for a file, and no ABC is asked about them."""
 
 
 @frozen
@@ -129,6 +129,8 @@ def with_stream_ids(params: Mapping[str, Any], register: Callable[[Any], StreamI
     """The parameters with every open stream in an InputFile replaced by the id that `register` gives it."""
 
     def replace(value: Any) -> Any:
+        if type(value) in _PLAIN:
+            return value
         if isinstance(value, InputFile):
             if isinstance(value.source, (bytes, PurePath, StreamId)):
                 return value
@@ -140,7 +142,7 @@ def with_stream_ids(params: Mapping[str, Any], register: Callable[[Any], StreamI
         return value
 
     try:
-        return {name: value if type(value) in _PLAIN else replace(value) for name, value in params.items()}
+        return {name: replace(value) for name, value in params.items()}
     except RecursionError:
         raise LocalProtocolError("a parameter is nested too deep") from None
 
@@ -232,6 +234,8 @@ def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]
     free_names = (name for name in map("file{}".format, count()) if name not in params)
 
     def attach(value: Any) -> Any:
+        if type(value) in _PLAIN:
+            return value
         if isinstance(value, InputFile):
             files.append((next(free_names), value))
             return f"attach://{files[-1][0]}"
@@ -243,9 +247,7 @@ def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]
 
     values: list[tuple[str, Any]] = []
     for name, value in params.items():
-        if type(value) in _PLAIN:
-            values.append((name, value))
-        elif isinstance(value, InputFile):
+        if isinstance(value, InputFile):
             files.append((name, value))
         elif value is not None:
             try:

@@ -26,7 +26,7 @@ class StateTable:
         self.name = name
         self.edges = edges
         # By identity, as a member of an enum takes its time to hash, and every update moves several times.
-        self._edges = frozenset((id(source), id(target)) for source, targets in edges.items() for target in targets)
+        self._allowed = frozenset((id(source), id(target)) for source, targets in edges.items() for target in targets)
         self._enums = frozenset(type(source) for source in edges if isinstance(source, Enum))
         self.seen: set[tuple[Kind, Kind]] | None = None
         """The edges taken so far, while somebody records them; None otherwise."""
@@ -36,7 +36,7 @@ class StateTable:
         """The state `new`, which may follow `old`; a bug in the machine is an AssertionError."""
         source: Kind = old if type(old) in self._enums else type(old)
         target: Kind = new if type(new) in self._enums else type(new)  # type: ignore[assignment]
-        if (id(source), id(target)) not in self._edges:
+        if (id(source), id(target)) not in self._allowed:
             raise AssertionError(f"{self.name}: no edge from {_name(source)} to {_name(target)}")
         if self.seen is not None:
             self.seen.add((source, target))
