@@ -386,7 +386,7 @@ class Bot:
             report = [] if self._webhook is None or _asks_for_health(message) else [rejected(answer)]
             return [*report, Respond(request, answer)]
         self._hosted.add(request)
-        return self._carry_out("server", [Requested(request, message)], now)
+        return self._carry_out("server", [Requested(request, message, asked=True)], now)
 
     def gone(self, request: int, now: float) -> list[Effect]:
         """The client of such a request has gone before its answer. For one that was answered it does nothing."""
@@ -569,7 +569,9 @@ class Bot:
             return "pool", self._fetch(cast("Owner", part), effect, now)
         if isinstance(effect, (Answered, Arrived)):
             return self._answered(effect, now)
-        return self._asked(effect, now)
+        if isinstance(effect, (Asked, Requested)):
+            return self._request_came(effect, now)
+        return self._answer_ended(effect, now)
 
     def _fetch(self, owner: Owner, effect: Fetch | Abandon, now: float) -> list[PoolEffect]:
         if isinstance(effect, Fetch):
@@ -614,29 +616,31 @@ class Bot:
             return owner, self._registration.fetched(fetch, outcome, now)
         return "calls", self._calls.fetched(fetch, outcome, now)
 
-    def _asked(
-        self, effect: Asked | Requested | Gone | BrokenOff | WentOut, now: float
-    ) -> tuple[Part, Sequence[ServerEffect]]:
-        """Tell the webhook what its clients do; what a head alone decides, it does not hear."""
-        if isinstance(effect, Asked):
+    def _request_came(self, effect: Asked | Requested, now: float) -> tuple[Part, Sequence[ServerEffect]]:
+        """Tell the webhook of a client's request; of one that its head alone decides, it does not hear."""
+        if effect.request not in self._hosted and not self._server.awaits(effect.request):
+            return "server", []  # its client was cut off within the same bytes
+        if isinstance(effect, Asked) or not effect.asked:
             answer = self.screen(effect.message, now)
-            if answer is None:
-                return "server", self._server.proceed(effect.request, now)
-            effects = self._server.respond(effect.request, answer, now)
-            if effects and self._webhook is not None and not _asks_for_health(effect.message):
-                effects.insert(0, rejected(answer))
-            return "server", effects
+            if answer is not None:
+                effects = self._server.respond(effect.request, answer, now)
+                if effects and self._webhook is not None and not _asks_for_health(effect.message):
+                    effects.insert(0, rejected(answer))
+                return "server", effects
+        if isinstance(effect, Asked):
+            return "server", self._server.proceed(effect.request, now)
+        assert self._webhook is not None  # without one, each is rejected
+        return "webhook", self._webhook.requested(effect.request, effect.message, now, screened=True)
+
+    def _answer_ended(self, effect: Gone | BrokenOff | WentOut, now: float) -> tuple[Part, Sequence[ServerEffect]]:
+        """Tell the webhook what became of an answer, or of the client that waited for it."""
         if self._webhook is None:
             return "server", []
         if isinstance(effect, Gone):
             return "webhook", self._webhook.disconnected(effect.request, now)
-        if isinstance(effect, (BrokenOff, WentOut)):
-            assert self._replying is not None  # no other answers by a file
-            told = self._replying.broken_off if isinstance(effect, BrokenOff) else self._replying.went_out
-            return "webhook", told(effect.request, now)
-        if effect.request not in self._hosted and not self._server.awaits(effect.request):  # its head was enough
-            return "server", []
-        return "webhook", self._webhook.requested(effect.request, effect.message, now, screened=True)
+        assert self._replying is not None  # no other answers by a file
+        told = self._replying.broken_off if isinstance(effect, BrokenOff) else self._replying.went_out
+        return "webhook", told(effect.request, now)
 
     def _check_free(self, call: int) -> None:
         if self._calls.knows(call) or ("download", call) in self._requests:

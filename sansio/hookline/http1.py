@@ -51,9 +51,9 @@ _REASONS: Final = {
 
 @frozen
 class Head:
-    """A message's head has come; its body has not."""
+    """A request's head has come; its body has not."""
 
-    message: Request | Response
+    message: Request
 
 
 @frozen
@@ -262,7 +262,7 @@ class ServerConnection(_Connection):
         if read is None or read[1][1] > self._max_body or not self._begin(data, read[1]):
             return None
         self._request = read[0]
-        return [Head(self._request), *self._whole()]
+        return self._whole() or [Head(self._request)]
 
     def _complete(self) -> Complete:
         request = self._request
@@ -277,6 +277,7 @@ class ServerConnection(_Connection):
     def next_events(self) -> list[Event]:
         """What came meanwhile: called after a response, for a request that was sent early."""
         events: list[Event] = []
+        head: Request | None = None  # whose end is not there yet
         if self._untouched:
             return events
         while self._h11.states[h11.CLIENT] not in (h11.MUST_CLOSE, h11.CLOSED):
@@ -293,16 +294,18 @@ class ServerConnection(_Connection):
                     # A proxy before us may have taken the other for the body's end (RFC 9112, 6.1).
                     events.append(Broken("it has both Content-Length and Transfer-Encoding"))
                     return events
-                self._request = _request(event)
-                events.append(Head(self._request))
+                self._request = head = _request(event)
             elif isinstance(event, h11.Data):
                 if not self._add(bytes(event.data), self._max_body):
                     events.append(Broken("its body is too large", 413))
                     return events
             elif isinstance(event, h11.EndOfMessage):
                 events.append(self._complete())
+                head = None
             else:  # NEED_DATA, PAUSED or ConnectionClosed
-                return events
+                break
+        if head is not None:
+            events.append(Head(head))
         return events
 
     def expects_continue(self) -> bytes:
@@ -392,7 +395,6 @@ class ClientConnection(_Connection):
                 event = self._next_event()
                 if isinstance(event, h11.Response):
                     self._response = Response(event.status_code, _headers(event))
-                    events.append(Head(self._response))
                 elif isinstance(event, h11.Data):
                     if self._streamed and self._response is not None and self._response.status == 200:
                         events.append(Piece(bytes(event.data)))
@@ -419,7 +421,7 @@ class ClientConnection(_Connection):
         if read is None or read[1][1] > self._max_response or not self._begin(data, read[1]):
             return None
         self._response = read[0]
-        return [Head(self._response), *self._whole()]
+        return self._whole()
 
     def _complete(self) -> Complete:
         response = self._response

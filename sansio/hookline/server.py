@@ -1,10 +1,11 @@
 """The connections that clients opened to us: requests in, responses out, and nobody may dawdle.
 
-`Server` knows HTTP framing (`http1`), limits and time; what a request means, its owner decides: it hands out `Asked`
-when a head has come and `Requested` when the whole has, and is told `respond` for each. A client has `head_timeout` for
-a whole head and `body_timeout` for a whole body, however it trickles, and `keep_alive` before and between requests; of
-an answer that is read from files it must take each piece within `body_timeout`. While it stops it still takes requests,
-so that its owner can say that the service ends (503), and closes the connection after each.
+`Server` knows HTTP framing (`http1`), limits and time; what a request means, its owner decides: it hands out
+`Requested` when one has come whole, before that `Asked` if its head comes first, and is told `respond` for each. A
+client has `head_timeout` for a whole head and `body_timeout` for a whole body, however it trickles, and `keep_alive`
+before and between requests; of an answer that is read from files it must take each piece within `body_timeout`. While
+it stops it still takes requests, so that its owner can say that the service ends (503), and closes the connection after
+each.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from hookline.timers import Timers
 
 @frozen
 class Asked:
-    """The head of a request has come. Whoever rejects it by that alone responds at once, and the body is not read.
+    """The head of a request has come, its body has not. Whoever rejects it by that alone responds at once, and the body
+    is not read.
 
     Whoever does not may say so by `proceed`: a client that asked whether to send its body is told to.
     """
@@ -36,10 +38,11 @@ class Asked:
 
 @frozen
 class Requested:
-    """A whole request has come; it is answered by `respond`."""
+    """A whole request has come; it is answered by `respond`. asked: its head came first, and was told as `Asked`."""
 
     request: int
     message: Request
+    asked: bool
 
 
 @frozen
@@ -94,7 +97,7 @@ class Client:
 
     http: ServerConnection
     state: State = field(factory=Reading)
-    asked: int = 0  # the number of the request whose head came last
+    request: int = 0  # the number of the one that came last, be it only its head
 
 
 class Server:
@@ -167,11 +170,11 @@ class Server:
         client = self._clients.get(connection)
         if client is None:
             return []
-        waiting = isinstance(client.state, Answering) and client.asked in self._requests
+        waiting = isinstance(client.state, Answering) and client.request in self._requests
         if client.http.sending:
             return self._break_off(connection, client)
         self._drop(connection)
-        return [Gone(client.asked)] if waiting else []
+        return [Gone(client.request)] if waiting else []
 
     def proceed(self, request: int, now: float) -> list[ServerEffect]:
         """The body of a request is wanted: tells a client that waits for that word (100 Continue)."""
@@ -208,7 +211,7 @@ class Server:
             return []
         effects: list[ServerEffect] = [*client.http.pulled(data)]
         if not client.http.sending:
-            effects += [*client.http.after_response(), WentOut(client.asked)]
+            effects += [*client.http.after_response(), WentOut(client.request)]
         return self._sent(connection, client, effects, now)
 
     def pull_failed(self, connection: int, reason: str, now: float) -> list[ServerEffect]:
@@ -259,17 +262,19 @@ class Server:
         effects: list[ServerEffect] = []
         for event in events:
             if isinstance(event, Head):
-                assert isinstance(event.message, Request)
-                client.asked = self._numbers.new()
-                self._requests[client.asked] = connection
-                if event is events[-1]:
-                    self._timers.set(connection, now + self.limits.body_timeout)
-                effects.append(Asked(client.asked, event.message))
+                client.request = self._numbers.new()
+                self._requests[client.request] = connection
+                self._timers.set(connection, now + self.limits.body_timeout)
+                effects.append(Asked(client.request, event.message))
             elif isinstance(event, Complete):
                 assert isinstance(event.message, Request)
-                client.state = TABLE.move(client.state, Answering(client.asked))
+                asked = client.request in self._requests
+                if not asked:
+                    client.request = self._numbers.new()
+                    self._requests[client.request] = connection
+                client.state = TABLE.move(client.state, Answering(client.request))
                 self._timers.clear(connection)
-                effects.append(Requested(client.asked, event.message))
+                effects.append(Requested(client.request, event.message, asked))
             else:
                 assert isinstance(event, Broken)
                 effects += self._reject(connection, client, event, now)
@@ -303,7 +308,7 @@ class Server:
 
     def _break_off(self, connection: int, client: Client) -> list[ServerEffect]:
         self._drop(connection)
-        return [BrokenOff(client.asked)]
+        return [BrokenOff(client.request)]
 
     def _close(self, connection: int) -> list[ServerEffect]:
         self._drop(connection)
@@ -313,5 +318,5 @@ class Server:
         client = self._clients.pop(connection)
         client.state = TABLE.move(client.state, Closed())
         self._timers.clear(connection)
-        if client.asked:
-            self._requests.pop(client.asked, None)
+        if client.request:
+            self._requests.pop(client.request, None)

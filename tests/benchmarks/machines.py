@@ -29,7 +29,7 @@ from hookline import (
 from hookline.effects import Fetch, Handle, Mark, Store
 from hookline.http1 import ClientConnection
 from hookline.pool import Pool
-from hookline.server import Asked, Server
+from hookline.server import Requested, Server
 from tests.benchmarks.scaling import ok, request
 from tests.benchmarks.telegram import SECRET, update
 
@@ -158,9 +158,9 @@ def test_server(benchmark: Benchmark, reader: str) -> None:
         data = data.replace(b"Host: x", b"Host:  x")
 
     def one() -> None:
-        asked, _ = server.received(1, data, 0.0)
-        assert isinstance(asked, Asked)
-        server.respond(asked.request, OK, 0.0)
+        [requested] = server.received(1, data, 0.0)
+        assert isinstance(requested, Requested)
+        server.respond(requested.request, OK, 0.0)
 
     benchmark(one)
 

@@ -56,12 +56,21 @@ def asked(machine: Server, connection: int = 1, data: bytes = WHOLE, now: float 
     return request
 
 
+def test_a_request_that_comes_whole_is_told_once() -> None:
+    machine = server()
+    machine.accepted(1, 0.0)
+    request = Request("POST", "/hook", (("host", "a"), ("content-length", "4")), (b"body",))
+    assert machine.received(1, WHOLE, 0.0) == [Requested(1, request, asked=False)]
+
+
 def test_a_request_is_asked_then_requested_then_answered() -> None:
     machine = server()
     machine.accepted(1, 0.0)
     headers = (("host", "a"), ("content-length", "4"))
     assert machine.received(1, HEAD, 0.0) == [Asked(1, Request("POST", "/hook", headers))]
-    assert machine.received(1, b"body", 1.0) == [Requested(1, Request("POST", "/hook", headers, (b"body",)))]
+    assert machine.received(1, b"body", 1.0) == [
+        Requested(1, Request("POST", "/hook", headers, (b"body",)), asked=True)
+    ]
     effects = machine.respond(1, OK, 2.0)
     assert sent(effects).endswith(b"\r\n\r\nok")
     assert closed(effects) == []

@@ -286,15 +286,15 @@ class _Teller:
 
     def _tell_passed(self, passed: _Passed, now: float) -> None:
         effect = passed.effect
-        if isinstance(effect, Requested):
+        if isinstance(effect, (Asked, Requested)) and passed.rejection is not None:
+            said = f"{effect.message.method} {effect.message.target}"
+            self._moment.append(Rejected(now, None, said, passed.rejection.status))
+        elif isinstance(effect, Requested):
             self._tell_request(effect.request, passed, now)
         elif isinstance(effect, (Respond, Throw)):
             self._answer(effect.request, effect.response.status if isinstance(effect, Respond) else 500, now)
         elif isinstance(effect, Gone):
             self._answer(effect.request, None, now)
-        elif isinstance(effect, Asked) and passed.rejection is not None:
-            said = f"{effect.message.method} {effect.message.target}"
-            self._moment.append(Rejected(now, None, said, passed.rejection.status))
         elif isinstance(effect, Fetch) and passed.part != "calls":
             if effect.method == "getUpdates":
                 self._polls.add(effect.fetch)
@@ -309,8 +309,6 @@ class _Teller:
             self._end_fetch(passed.owner, _outcome_in(effect.response), now)
 
     def _tell_request(self, request: int, passed: _Passed, now: float) -> None:
-        if passed.rejection is not None:
-            return
         update = passed.update
         fate: Fate = "waits"
         if any(isinstance(effect, (Respond, Throw)) and effect.request == request for effect in passed.came):
