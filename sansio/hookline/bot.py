@@ -8,7 +8,7 @@ is, all that was said has been sent, and every call has ended. It knows nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
@@ -532,13 +532,18 @@ class Bot:
         A loop and no recursion, since one piece of bytes may bring any number of requests. What the pool and the server
         want of the driver goes out before the other parts hear of the rest: whatever those make of it, comes after.
         """
-        if FOR_BOT.isdisjoint(map(type, effects)) and not isinstance(self.state, Leaving):
-            return cast("list[Effect]", [*effects])  # as with nearly all: it is for the driver alone
         out: list[Any] = []
-        todo = [(part, _first_for_driver(part, effects, out))]
-        while todo:
-            part, rest = todo[-1]
-            for effect in rest:
+        todo: list[tuple[Part, Any]] = []  # the last comes first
+        while True:
+            if FOR_BOT.isdisjoint(map(type, effects)):  # as with nearly all: it is for the driver alone
+                out += effects
+            elif part in ("pool", "server"):
+                out += [effect for effect in effects if type(effect) not in BETWEEN_PARTS]
+                todo += [(part, effect) for effect in reversed(effects) if type(effect) in BETWEEN_PARTS]
+            else:
+                todo += [(part, effect) for effect in reversed(effects)]
+            while todo:
+                part, effect = todo.pop()
                 if type(effect) not in FOR_BOT:
                     out.append(effect)
                 elif isinstance(effect, Ended):
@@ -549,14 +554,12 @@ class Bot:
                     self._hosted.remove(effect.request)
                     out.append(effect)
                 else:
-                    part, effects = self._pass_on(part, cast("BetweenParts", effect), now)
-                    todo.append((part, _first_for_driver(part, effects, out)))
+                    part, effects = self._pass_on(part, effect, now)
                     break
             else:
-                todo.pop()
-        if isinstance(self.state, Leaving) and not self._server.sending:
-            out += self._over(None, now)
-        return out
+                if isinstance(self.state, Leaving) and not self._server.sending:
+                    out += self._over(None, now)
+                return out
 
     def _pass_on(
         self, part: Part, effect: BetweenParts, now: float
@@ -695,16 +698,6 @@ class Bot:
             effects.append(Resolve(fetch, Unreachable("the bot was stopped before the answer came")))
         effects += self._carry_out("server", self._server.close(now), now)
         return [*effects, Ended(failure)]
-
-
-def _first_for_driver(
-    part: Part, effects: Sequence[PoolEffect | ServerEffect], out: list[Any]
-) -> Iterator[PoolEffect | ServerEffect]:
-    """What is left to look at, when that which goes out before all else has been added to `out`."""
-    if part not in ("pool", "server"):
-        return iter(effects)
-    out += [effect for effect in effects if type(effect) not in BETWEEN_PARTS]
-    return iter([effect for effect in effects if type(effect) in BETWEEN_PARTS])
 
 
 def _check_unused_with_an_inbox(**given: object) -> None:

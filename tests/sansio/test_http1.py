@@ -585,7 +585,8 @@ def test_any_bytes_give_a_server_the_same_events_in_any_pieces(data: bytes, cuts
                 break
             events = connection.next_events()
             said += seen(events)
-        return said, answers
+        # A head is an event only where its body comes later.
+        return [event for event in said if not isinstance(event, Head)], answers
 
     expected = run([data] if data else [])
     assert run(cut(data, cuts)) == expected
