@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"[1-9][0-9]{0,19}:[A-Za-z0-9_-]{24,}")
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _IGNORED_IN_REPLIES = ("setwebhook", "deletewebhook", "close", "logout")
 _PLAIN: Final = frozenset((str, int, float, bool))
-"""What most values are: nothing to look into for a file, and no ABC is asked about them."""
+"""What most parameters are: nothing to look into for a file, and no ABC is asked about them."""
 
 
 @frozen
@@ -64,6 +64,7 @@ class Endpoint:
     tls: bool = field(init=False)
     host: str = field(init=False)
     port: int = field(init=False)
+    host_header: str = field(init=False)
     _prefix: str = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,13 +83,10 @@ class Endpoint:
         object.__setattr__(self, "tls", tls)
         object.__setattr__(self, "host", parts.hostname)
         object.__setattr__(self, "port", port or (443 if tls else 80))
-        object.__setattr__(self, "_prefix", parts.path.rstrip("/"))
-
-    @property
-    def host_header(self) -> str:
-        """The value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+        usual = self.port == (443 if tls else 80)
+        object.__setattr__(self, "host_header", host if usual else f"{host}:{self.port}")
+        object.__setattr__(self, "_prefix", parts.path.rstrip("/"))
 
     def method_target(self, method: str) -> str:
         """The request target of a method. LocalProtocolError if that is no method's name."""
@@ -141,6 +139,8 @@ def with_stream_ids(params: Mapping[str, Any], register: Callable[[Any], StreamI
             return [replace(inner) for inner in value]
         return value
 
+    if _is_plain(params):
+        return dict(params)
     try:
         return {name: replace(value) for name, value in params.items()}
     except RecursionError:
@@ -231,6 +231,8 @@ def encode_reply(method: str, params: Mapping[str, Any], random: Random) -> Resp
 def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, InputFile]]]:
     """The parameters without None, and the files that they refer to by `attach://`, or by a part of their own name."""
     files: list[tuple[str, InputFile]] = []
+    if _is_plain(params):
+        return [*params.items()], files
     free_names = (name for name in map("file{}".format, count()) if name not in params)
 
     def attach(value: Any) -> Any:
@@ -260,6 +262,10 @@ def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]
                 f"{method}: the file {name!r} must be a path or bytes here; only a driver's Api takes an open stream"
             )
     return values, files
+
+
+def _is_plain(params: Mapping[str, Any]) -> bool:
+    return _PLAIN.issuperset(map(type, params.values()))
 
 
 def _has_stream(files: list[tuple[str, InputFile]]) -> bool:

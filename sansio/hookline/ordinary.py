@@ -31,7 +31,8 @@ Found: TypeAlias = "tuple[int, int]"
 """Where a body begins, and how long it is."""
 
 Form: TypeAlias = "tuple[str, Headers, Headers]"
-"""A head without the length of its body: the request's target or the response's status; what is before and behind it."""
+"""A head without the length of its body: the request's target, or the response's status, and the headers before the
+length and behind it."""
 
 
 def read_request(data: bytes, most: int) -> tuple[Request, Found] | None:

@@ -9,11 +9,11 @@ import sys
 
 
 class Count:
-    """Called once for each update. The first tenth is warming up; with the last, a line of JSON is printed."""
+    """Called once for each update. The first half is warming up; with the last, a line of JSON is printed."""
 
     def __init__(self) -> None:
         self.updates = int(os.environ["UPDATES"])
-        self.warm = max(1, self.updates // 10)
+        self.warm = max(1, self.updates // 2)
         self.seen = 0
         self.began = 0.0
 

@@ -5,7 +5,7 @@ const { Bot, webhookCallback } = require("grammy");
 
 const [work, kind] = process.argv.slice(2);
 const updates = Number(process.env.UPDATES);
-const warm = Math.max(1, Math.floor(updates / 10));
+const warm = Math.max(1, Math.floor(updates / 2));
 let seen = 0;
 let began = null;
 
