@@ -666,7 +666,10 @@ class Bot:
     # The end
 
     def _stop_webhook(self, webhook: Webhook | StoringWebhook, now: float) -> list[Effect]:
-        effects = self._carry_out("server", self._server.stop(now), now)
+        effects: list[Effect] = []
+        if self._registration is not None:
+            effects += self._carry_out("registration", self._registration.wind_up(now), now)
+        effects += self._carry_out("server", self._server.stop(now), now)
         return effects + self._carry_out("webhook", webhook.stop(now), now)
 
     def _part_ended(self, part: Part, failure: str | None, now: float) -> list[Effect]:

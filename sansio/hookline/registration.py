@@ -2,6 +2,7 @@
 
 `Registration` decides when setWebhook is called, what ends the run, and when it is tried again. It speaks of calls, by
 `Fetch` and `fetched`, as `Polling` does. It begins when the program listens already, so that no request finds nobody.
+Once a stop winds the run up, setWebhook is not called again: what another process has set by then must stay.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Set:
 
 
 @frozen
+class Unset:
+    """The run was wound up before the webhook could be set."""
+
+
+@frozen
 class Deleting:
     """A stop: deleteWebhook is under way."""
 
@@ -61,15 +67,16 @@ class Over:
     """Nothing more is done."""
 
 
-State: TypeAlias = "Idle | Setting | Pausing | Set | Deleting | Over"
+State: TypeAlias = "Idle | Setting | Pausing | Set | Unset | Deleting | Over"
 
 TABLE = StateTable(
     "Registration",
     {
         Idle: (Setting, Over),
-        Setting: (Set, Pausing, Deleting, Over),
-        Pausing: (Setting, Deleting, Over),
+        Setting: (Set, Pausing, Unset, Deleting, Over),
+        Pausing: (Setting, Unset),
         Set: (Deleting, Over),
+        Unset: (Deleting, Over),
         Deleting: (Over,),
         Over: (),
     },
@@ -77,7 +84,7 @@ TABLE = StateTable(
 
 
 class Registration:
-    """Commands: `start`, `stop`; facts: `fetched`; the clock: `tick`. The contract is that of `Polling`."""
+    """Commands: `start`, `wind_up`, `stop`; facts: `fetched`; the clock: `tick`. The contract is that of `Polling`."""
 
     def __init__(self, options: SetWebhookOptions, secret_token: str | None, *, seed: int = 0) -> None:
         self.options = options
@@ -85,6 +92,7 @@ class Registration:
         self._secret_token = secret_token
         self._random = Random(seed)
         self._backoff = Backoff()
+        self._winding_up = False
         self._next_fetch = 1
 
     @property
@@ -106,14 +114,22 @@ class Registration:
 
     def start(self, now: float) -> list[Effect]:
         """Set the webhook."""
-        if not isinstance(self.state, Idle):
+        if not isinstance(self.state, Idle) or self._winding_up:
             raise LocalProtocolError("start: this registration was started or stopped before")
         return self._set(now)
+
+    def wind_up(self, now: float) -> list[Effect]:
+        """The run is about to stop: what is under way is awaited, and nothing is tried again. `stop` comes later."""
+        self._winding_up = True
+        if isinstance(self.state, Pausing):
+            self._go(Unset())
+        return []
 
     def stop(self, now: float) -> list[Effect]:
         """Leave the webhook in place, or delete it if that was asked for; `Ended` comes when that is done."""
         if isinstance(self.state, (Deleting, Over)):
             return []
+        self.wind_up(now)
         effects: list[Effect] = [Abandon(self.state.fetch)] if isinstance(self.state, Setting) else []
         if not self.options.delete_at_stop or isinstance(self.state, Idle):
             self._go(Over())
@@ -144,6 +160,9 @@ class Registration:
         if isinstance(outcome, Refused) and outcome.code in (400, 401, 403, 404):
             self._go(Over())
             return [Ended(f"setWebhook: {said}; check the token and the webhook's url")]
+        if self._winding_up:
+            self._go(Unset())
+            return [Report(Verdict.UNREACHABLE, f"setWebhook: {said}; not tried again, since the run ends")]
         wait = self._backoff.next(self._random)
         if isinstance(outcome, Refused) and outcome.retry_after:
             wait = outcome.retry_after

@@ -688,6 +688,18 @@ def test_a_webhook_that_cannot_be_set_during_a_stop_does_not_cut_it_short() -> N
     assert around.ended == [None]
 
 
+def test_a_webhook_that_could_not_be_set_for_now_is_not_set_during_a_stop() -> None:
+    around = Around(WebhookOptions(grace=300.0), set_webhook=SetWebhookOptions(url=URL))
+    around.start()
+    around.answer_bytes("setWebhook", refusal(500, "Internal Server Error"))
+    around.ask(post(message(7)))
+    around.tell("stop")
+    around.wait(200.0)
+    assert around.methods == []
+    around.finish(7)
+    assert around.ended == [None]
+
+
 def test_a_webhook_that_could_not_be_set_for_now_is_set_later_and_requests_are_served_meanwhile() -> None:
     around = Around(WebhookOptions(), set_webhook=SetWebhookOptions(url=URL))
     around.start()

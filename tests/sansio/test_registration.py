@@ -209,17 +209,50 @@ def test_a_stop_cuts_a_pause_short(delete_at_stop: bool) -> None:
     assert [effect.method for effect in effects if isinstance(effect, Fetch)] == ["deleteWebhook"] * delete_at_stop
 
 
+@pytest.mark.parametrize("delete_at_stop", [False, True])
+def test_once_the_run_is_wound_up_the_webhook_is_not_set_again(delete_at_stop: bool) -> None:
+    """By then the next process may have set its own, with another secret token."""
+    machine = begun(delete_at_stop=delete_at_stop)
+    machine.fetched(1, Unreachable("no connection"), 1.0)
+    assert machine.wind_up(1.1) == []
+    assert machine.deadline is None
+    assert machine.tick(3_600.0) == []
+    assert bool(ends(machine.stop(3_601.0))) is not delete_at_stop
+
+
+def test_what_is_under_way_when_the_run_is_wound_up_is_awaited_and_not_tried_again() -> None:
+    machine = begun()
+    machine.wind_up(1.0)
+    assert machine.deadline == 15.0
+    twin = copy.deepcopy(machine)
+    (report,) = twin.fetched(1, Unreachable("no connection"), 2.0)
+    assert isinstance(report, Report)
+    assert "not tried again" in report.text
+    assert twin.deadline is None
+    assert isinstance(machine.fetched(1, Result(True), 2.0)[0], Log)
+    assert machine.stop(3.0) == [Ended()]
+
+
+def test_to_wind_up_what_is_set_or_over_changes_nothing() -> None:
+    machine = was_set()
+    machine.wind_up(2.0)
+    assert machine.deadline is None
+    assert machine.stop(3.0) == [Ended()]
+    assert machine.wind_up(4.0) == []
+    assert machine.over
+
+
 # Wrong use, and the contract
 
 
-@pytest.mark.parametrize("stop", [False, True])
-def test_a_second_start_is_refused_and_changes_nothing(stop: bool) -> None:
+@pytest.mark.parametrize("before", ["start", "wind_up", "stop"])
+def test_a_second_start_is_refused_and_changes_nothing(before: str) -> None:
     machine = registration()
-    (machine.stop if stop else machine.start)(0.0)
-    before = pickle.dumps(machine)
+    getattr(machine, before)(0.0)
+    as_it_was = pickle.dumps(machine)
     with pytest.raises(LocalProtocolError, match="started or stopped before"):
         machine.start(1.0)
-    assert pickle.dumps(machine) == before
+    assert pickle.dumps(machine) == as_it_was
 
 
 @pytest.mark.parametrize("fetch", [0, 2])
@@ -251,9 +284,15 @@ def test_every_declared_edge_is_taken_and_no_other() -> None:
         for delete_at_stop in (False, True):
             registration().stop(0.0)
             begun(delete_at_stop=delete_at_stop).stop(1.0)
+            failing = begun(delete_at_stop=delete_at_stop)
+            failing.wind_up(0.5)
+            failing.fetched(1, Unreachable("no connection"), 1.0)
             machine = begun(delete_at_stop=delete_at_stop)
             machine.fetched(1, Unreachable("no connection"), 1.0)
             copy.deepcopy(machine).stop(1.5)
+            wound_up = copy.deepcopy(machine)
+            wound_up.wind_up(1.5)
+            wound_up.stop(1.6)
             machine.tick(2.0)
             copy.deepcopy(machine).fetched(2, Refused(401, "Unauthorized"), 3.0)
             machine.fetched(2, Result(True), 3.0)

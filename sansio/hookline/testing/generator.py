@@ -48,7 +48,10 @@ def generate(seed: int) -> Scenario:
         # Of two that overlap, the first would delete the webhook of the second.
         delete_at_stop=random.random() < 0.3 and all(happening.what != "overlap" for happening in happenings),
     )
-    # By draws of its own, so that all others keep their scenarios.
+    # By draws of their own, so that all others keep their scenarios.
+    random = Random(f"restart {seed}")
+    if isinstance(source, WebhookOptions) and random.random() < 0.05:
+        scenario = _restarted_unset(random, scenario)
     random = Random(f"inbox {seed}")
     return _with_inbox(random, scenario) if random.random() < 0.3 else scenario
 
@@ -93,6 +96,18 @@ def _stopped_at_once(random: Random) -> list[Happening]:
     """A webhook that can't be set at first, and a stop meanwhile."""
     refused = Fault("error", "setWebhook", 3, 500, "Internal Server Error")
     return [Happening(0.0, "fault", fault=refused), Happening(random.random(), "stop", random.choice((0.0, 1.0)))]
+
+
+def _restarted_unset(random: Random, scenario: Scenario) -> Scenario:
+    """A bot that dies while something is going on, and another that is stopped before it could set the webhook again."""
+    at = random.choice(scenario.sent).at + random.random()
+    unset = Fault(random.choice(("silent", "silent", "close")), "setWebhook", 2)
+    more = (
+        Happening(at, "fault", fault=unset),
+        Happening(at, "kill"),
+        Happening(at + random.random() * 3.0, "stop", random.choice((0.0, 5.0))),
+    )
+    return evolve(scenario, happenings=tuple(sorted((*scenario.happenings, *more), key=lambda one: one.at)))
 
 
 def _polling(random: Random) -> PollingOptions:
