@@ -53,6 +53,8 @@ CONTESTANTS: Final = (
     Contestant("floor, speed", "floor_bot.py", "speed"),
     Contestant("hookline", "hookline_bot.py", "base"),
     Contestant("hookline[speed]", "hookline_bot.py", "speed"),
+    Contestant("hookline, 100 at once", "hookline_bot.py", "base 100", ("sending",)),
+    Contestant("hookline[speed], 100 at once", "hookline_bot.py", "speed 100", ("sending",)),
     Contestant("grammY", "grammy_bot.js", "plain"),
     Contestant("grammY, runner", "grammy_bot.js", "runner", ("polling", "sending")),
     Contestant("pyTelegramBotAPI", "telebot_bot.py", "", ("polling", "sending")),
@@ -165,18 +167,18 @@ def draw(found: dict[str, dict[str, list[Measured]]]) -> str:
         top += 26
         for name, all_ in costs.items():
             median = statistics.median(all_)
-            ends = [170 + min(all_) * scale, 170 + max(all_) * scale]
+            ends = [190 + min(all_) * scale, 190 + max(all_) * scale]
             kind = "ours" if name.startswith("hookline") else "floor" if name.startswith("floor") else "theirs"
             parts += [
-                f'<text x="160" y="{top + 13}" text-anchor="end">{name}</text>',
-                f'<rect class="{kind}" x="170" y="{top + 2}" width="{median * scale:.1f}" height="14"/>',
+                f'<text x="180" y="{top + 13}" text-anchor="end">{name}</text>',
+                f'<rect class="{kind}" x="190" y="{top + 2}" width="{median * scale:.1f}" height="14"/>',
                 f'<path d="M{ends[0]:.1f} {top + 9}H{ends[1]:.1f}" stroke="currentColor"/>',
                 f'<text x="{ends[1] + 6:.1f}" y="{top + 13}">{median:.0f} us</text>',
             ]
             top += 20
         top += 14
     style = ".ours{fill:#2da44e}.theirs{fill:#8c959f}.floor{fill:#54aeff}text{fill:#57606a;font:12px sans-serif}"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 {top}" color="#57606a" role="img">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 {top}" color="#57606a" role="img">'
     return f"{head}<title>Microseconds for an update</title><style>{style}</style>{''.join(parts)}</svg>\n"
 
 
