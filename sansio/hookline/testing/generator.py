@@ -99,7 +99,7 @@ def _stopped_at_once(random: Random) -> list[Happening]:
 
 
 def _restarted_unset(random: Random, scenario: Scenario) -> Scenario:
-    """A bot that dies while something is going on, and another that is stopped before it could set the webhook again."""
+    """A bot dies while something is going on, and the next is stopped before it could set the webhook again."""
     at = random.choice(scenario.sent).at + random.random()
     unset = Fault(random.choice(("silent", "silent", "close")), "setWebhook", 2)
     more = (
