@@ -26,7 +26,8 @@ def show_overview(overview: Overview, lanes: list[LaneLoad], now: float) -> None
     click.echo(f"the inbox of bot {overview.bot_id}")
     for status, meaning in MEANINGS.items():
         click.echo(f"{overview.counts.get(status, 0):8}  {status.name.lower():8} {meaning}")
-    _show_workers(overview.workers)
+    if overview.workers is not None:
+        _show_workers(overview.workers)
     if overview.oldest is None:
         click.echo("nothing waits")
         return
@@ -40,14 +41,16 @@ def show_overview(overview: Overview, lanes: list[LaneLoad], now: float) -> None
 
 
 def _show_workers(workers: Sequence[WorkerLoad]) -> None:
-    if workers:
-        table = Table(box=None, pad_edge=False)
-        for name in ("process", "polls", "chats", "was seen"):
-            table.add_column(name, justify="right" if name == "chats" else "left")
-        for worker in workers:
-            polls = "polls" if worker.polls else ""
-            table.add_row(Text(worker.name), polls, str(worker.lanes), f"{_ago(worker.seen)} ago")
-        _print(table)
+    if not workers:
+        click.echo("no process works on it, and none polls")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("process", "polls", "chats", "was seen"):
+        table.add_column(name, justify="right" if name == "chats" else "left")
+    for worker in workers:
+        polls = "polls" if worker.polls else ""
+        table.add_row(Text(worker.name), polls, str(worker.lanes), f"{_ago(worker.seen)} ago")
+    _print(table)
 
 
 def show_failed(failed: list[FailedUpdate]) -> None:

@@ -18,7 +18,7 @@ from hookline.botapi import Token
 from hookline.effects import Effect, Kept, Mark, Open, Release, Store
 from hookline.errors import OptionError, StoreError
 from hookline.options import PollingOptions, WebhookOptions, WorkOptions
-from hookline_io.stores import Outcome, UpdateStore, is_shared, store_at
+from hookline_io.stores import Outcome, UpdateStore, is_shared, path_in, store_at
 
 Options = TypeVar("Options", PollingOptions, WebhookOptions)
 
@@ -65,9 +65,15 @@ def with_inbox(
 
 
 def store_to_work_off(options: WorkOptions, address: str, token: Token) -> UpdateStore:
-    """The store of a worker. OptionError for an address that is none, or names what only its own process sees."""
+    """The store of a worker.
+
+    Errors: OptionError for an address that is none, or names what only its own process sees, or a file that is missing:
+    it is no worker who makes it.
+    """
     if address == "memory":
         raise OptionError("an inbox in memory is seen by its bot alone: a worker needs one in a file or a database")
+    if not is_shared(address) and not path_in(address).exists():
+        raise OptionError(f"there is no inbox {path_in(address)}: a worker handles what a bot has stored in one")
     return store_at(address, bot_id=token.bot_id, remember=REMEMBER, concurrency=options.concurrency)
 
 

@@ -168,7 +168,7 @@ def test_one_command_receives_and_another_handles(shell: Shell, telegram: FakeTe
         assert "a-password" not in output + errors
     _, output, _ = shell.run("inbox", "status", address)
     assert "1  done" in output
-    assert "polls" not in output
+    assert "no process works on it, and none polls" in output
 
 
 def test_a_password_is_not_shown_when_the_database_cannot_be_reached(

@@ -230,6 +230,7 @@ def test_a_worker_works_off_what_a_file_has(driver: str, tmp_path: Path) -> None
         (WebhookOptions(), "sqlite:///inbox.db", "there is no handler"),
         (WorkOptions(), "memory", "a worker needs one in a file or a database"),
         (WorkOptions(), "mysql://here", "an inbox's address is"),
+        (WorkOptions(), "sqlite:///nowhere.db", "there is no inbox nowhere.db"),
         (PollingOptions(confirm="received"), "postgresql://here", "confirm='received'"),
     ],
 )

@@ -67,13 +67,13 @@ class UpdateStore(Protocol):
 class Overview:
     """An inbox at one moment. oldest: when the oldest of what waits or runs was stored, in Unix seconds, if any.
 
-    workers: the processes that work on it or poll for it, if it is shared.
+    workers: the processes that work on it or poll for it, if it is shared; None if it is not.
     """
 
     bot_id: int
     counts: Mapping[Status, int]
     oldest: float | None
-    workers: Sequence[WorkerLoad] = ()
+    workers: Sequence[WorkerLoad] | None = None
 
 
 @frozen
@@ -153,7 +153,7 @@ def store_at(address: str, *, bot_id: int, remember: int, concurrency: int = 1, 
         return MemoryStore(remember=remember)
     from hookline_io.stores.sqlite import SqliteStore
 
-    return SqliteStore(_path_in(address), bot_id=bot_id, remember=remember)
+    return SqliteStore(path_in(address), bot_id=bot_id, remember=remember)
 
 
 def inspection_at(address: str, bot_id: int | None = None) -> Inspection:
@@ -169,7 +169,7 @@ def inspection_at(address: str, bot_id: int | None = None) -> Inspection:
         raise OptionError("an inbox in memory can be seen by its bot alone: only one in a file can be looked at")
     from hookline_io.stores.sqlite import SqliteInspection
 
-    return SqliteInspection(_path_in(address))
+    return SqliteInspection(path_in(address))
 
 
 def is_shared(address: str) -> bool:
@@ -177,7 +177,8 @@ def is_shared(address: str) -> bool:
     return address.startswith(("postgresql://", "postgres://"))
 
 
-def _path_in(address: str) -> Path:
+def path_in(address: str) -> Path:
+    """The file of an address that names one. OptionError for one that names none."""
     scheme, found, path = address.partition("sqlite:///")
     if scheme or not found or path in {"", ":memory:"} or "?" in path:
         begins = address[: len(address) - len(address.lstrip(ascii_letters))]

@@ -548,6 +548,7 @@ def test_who_works_or_receives_need_not_wait_for_who_polls(address: str) -> None
         put(poller.store, (1, "a"))
         with inspection_at(address) as inspection:
             workers = inspection.overview().workers
+        assert workers is not None
         assert [worker.polls for worker in workers] == [True, False, False]
         worker.store.carry_out(Mark(1, 1, Status.DONE, 1), lambda _: None)
 
@@ -739,6 +740,7 @@ def test_the_overview_counts_what_is_where_and_who_works(address: str) -> None:
             "FAILED": 0,
         }
         assert overview.oldest is not None
+        assert overview.workers is not None
         [load] = overview.workers
         assert load.lanes == 2
         assert load.seen < PATIENCE
