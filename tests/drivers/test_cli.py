@@ -28,7 +28,9 @@ import pytest
 
 from hookline.botapi import InputFile
 from hookline.errors import OptionError
-from hookline_io.cli import main, public_part, read_value
+from hookline_io.cli import main
+from hookline_io.cli.bots import public_part
+from hookline_io.cli.calls import read_value
 from tests.ports import free_port
 
 BOT_ID = 42
@@ -797,7 +799,7 @@ def test_the_demo_on_a_terminal_shows_how_far_it_is(shell: Shell) -> None:
     ("users", "slow", "updates"), [(5, 0.0, 100), (5, 0.1, 100), (5, 2.0, 25), (3, 60.0, 3), (1_000, 0.1, 100)]
 )
 def test_a_demo_takes_about_ten_seconds_unless_told_otherwise(users: int, slow: float, updates: int) -> None:
-    from hookline_io.demo import suitable_number
+    from hookline_io.cli.demo import suitable_number
 
     assert suitable_number(users, slow) == updates
 
@@ -806,8 +808,8 @@ def test_a_demo_takes_about_ten_seconds_unless_told_otherwise(users: int, slow: 
 def test_a_demo_that_went_wrong_says_so(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever it was that must not be."""
     pytest.importorskip("rich")
-    from hookline_io.demo import Settings, Summary
-    from hookline_io.demo_view import View
+    from hookline_io.cli.demo import Settings, Summary
+    from hookline_io.cli.demo_view import View
 
     counts = {"twice": 0, "out_of_order": 0, "at_once": 0, "lost": 0} | {wrong: 1}
     summary = Summary(sent=2, handled=2, answered=2, seconds=1.0, **counts)

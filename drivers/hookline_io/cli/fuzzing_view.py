@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from hookline_io.fuzzing import Failed, Tally, declared_edges
+from hookline_io.cli.fuzzing import Failed, Tally, declared_edges
 
 
 class View:

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hookline_io.demo import Settings, Summary, Tally
+from hookline_io.cli.demo import Settings, Summary, Tally
 
 SHOWN = 12
 """This many users have a line of their own."""
