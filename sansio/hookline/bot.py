@@ -329,8 +329,9 @@ class Bot:
             effects = self._replying.reply(job, method, params, now, in_memory=bool(self._hosted))
             if effects is not None:
                 return [*self._carry_out("webhook", effects, now), Resolve(call, REPLIED)]
+        fetch = self._calls.call(call, method, params, now, timeout)
         self._encoded = (params, request)
-        effects = self._carry_out("calls", self._calls.call(call, method, params, now, timeout), now)
+        effects = self._carry_out("calls", fetch, now)
         self._encoded = None
         return effects
 
@@ -379,7 +380,7 @@ class Bot:
         It is answered by one `Respond` or `Throw`, unless `gone` is told first; what is to be read from a file never
         travels in that answer. Of a request that `screen` rejects, the body need not have been read.
         """
-        if not self._request_numbers.gave(request) or request in self._hosted:
+        if not self._request_numbers.gave(request) or request in self._hosted or self._server.awaits(request):
             raise LocalProtocolError(f"requested: the number {request} is not one that new_request gave for it")
         answer = self.screen(message, now)
         if answer is not None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from attrs import field, frozen
+from attrs.validators import instance_of
 
 from hookline import codec
 from hookline.errors import LocalProtocolError, OptionError
@@ -90,7 +91,7 @@ class Endpoint:
 
     def method_target(self, method: str) -> str:
         """The request target of a method. LocalProtocolError if that is no method's name."""
-        if not _METHOD.fullmatch(method):
+        if not isinstance(method, str) or not _METHOD.fullmatch(method):
             raise LocalProtocolError(f"{method!r} is no name of a Bot API method")
         return f"{self._prefix}/bot{self.token.value}/{method}"
 
@@ -109,11 +110,12 @@ class InputFile:
 
     source: the file's path, its bytes, or an open binary stream (drivers take one; it is sent once, so such a call is
         never tried again). filename: what Telegram is told; a path's own name if it is left out.
+    Errors: TypeError for a filename or a content_type that is no str.
     """
 
     source: Any = field(converter=_as_source, repr=lambda value: f"<{type(value).__name__}>")
-    filename: str = field()
-    content_type: str = "application/octet-stream"
+    filename: str = field(validator=instance_of(str))
+    content_type: str = field(default="application/octet-stream", validator=instance_of(str))
 
     @filename.default
     def _own_name(self) -> str:
@@ -249,6 +251,8 @@ def _split(method: str, params: Mapping[str, Any]) -> tuple[list[tuple[str, Any]
 
     values: list[tuple[str, Any]] = []
     for name, value in params.items():
+        if not isinstance(name, str):
+            raise LocalProtocolError(f"{method}: the name of a parameter must be a str, not {name!r}")
         if isinstance(value, InputFile):
             files.append((name, value))
         elif value is not None:

@@ -90,10 +90,12 @@ class Calls:
     ) -> list[Effect]:
         """Make a call; `call` is the caller's number for it, and not in use. `timeout` is for all its tries.
 
-        Errors: LocalProtocolError for a number that is in use, or a parameter that can't be sent.
+        Errors: LocalProtocolError for a number that is in use, a parameter that can't be sent, or what is no timeout.
         """
         if call in self._calls:
             raise LocalProtocolError(f"call {call} is under way already")
+        if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):  # NaN is neither
+            raise LocalProtocolError(f"call: the timeout must be a number of seconds above 0, not {timeout!r}")
         deadline = now + (self.options.timeout if timeout is None else timeout)
         waits = 0 if sends_once(method, params) else self.options.flood_waits
         fetch = self._new_fetch(call)

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
 Decode: TypeAlias = "Callable[[bytes], Any]"
 
-MAX_DEPTH: Final = 500
-"""Arrays and objects within each other; the server itself reads no more than 100 (telegram-server.md, 5.2)."""
+MAX_DEPTH: Final = 200
+"""Arrays and objects within each other; the server itself reads no more than 100 (telegram-server.md, 5.2). Whatever
+looks into a value later, by recursion, can rely on it."""
 
 _UNSTRUCTURED: Final = bytes(set(range(256)) - set(b'"[]{}'))
-_TOO_DEEP: Final = re.compile(rb"[\[{]{%d}" % (MAX_DEPTH + 1))
+_BRACES: Final = bytes.maketrans(b"[]", b"{}")
+_ALIKE: Final = re.compile(rb"{+|}+")
 
 
 def decode(data: bytes) -> Any:
     """The value of a JSON text in UTF-8. ValueError for anything else: NaN, too deep or too long a number included."""
-    if sys.platform == "emscripten" and is_deep(data):  # the stack there is at its end before RecursionError
+    if is_deep(data):
         raise ValueError("JSON is nested too deep")
     try:
         return _DECODER.decode(data.decode("utf-8"))
-    except RecursionError:
-        raise ValueError("JSON is nested too deep") from None
     except ValueError as error:
         if "set_int_max_str_digits" not in str(error):
             raise
@@ -44,20 +43,27 @@ def encode(value: Any) -> bytes:
 
 
 def is_deep(data: bytes) -> bool:
-    """Whether a JSON text is nested deeper than MAX_DEPTH.
-
-    What is left when strings and closed pairs are taken out again and again, are brackets that stay open.
-    """
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return False
-    left = data.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _UNSTRUCTURED)
-    left = re.sub(rb'"[^"]*"', b"", left)
-    while not _TOO_DEEP.search(left):
-        flat = left.replace(b"[]", b"").replace(b"{}", b"")
-        if flat == left:
+    """Whether a JSON text is nested deeper than MAX_DEPTH. Of what is no JSON it may say either."""
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Two quotes side by side are an empty string, or the seam of two strings with nothing between them.
+    left = data.translate(_BRACES, _UNSTRUCTURED).replace(b'""', b"")
+    if b'"' in left:
+        left = re.sub(rb'"[^"]*"', b"", left)
+    depth = 0
+    while (
+        depth < 8
+    ):  # each time the innermost go, all over; of the usual text nothing is left then, of any a small part
+        if depth + len(left) <= MAX_DEPTH:
             return False
-        left = flat
-    return True
+        left = left.replace(b"{}", b"")
+        depth += 1
+    for braces in _ALIKE.finditer(left):
+        size = braces.end() - braces.start()
+        depth += size if left[braces.start()] == 0x7B else -size
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _no_constant(name: str) -> NoReturn:

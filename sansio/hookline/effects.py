@@ -49,6 +49,10 @@ def _size(data: bytes) -> str:
     return f"{len(data)} bytes"
 
 
+def _without_secret(params: Mapping[str, Any]) -> str:
+    return repr({name: "***" if name == "secret_token" else value for name, value in params.items()})
+
+
 @frozen
 class Connect:
     """Open a TCP connection to `host` and `port`, with TLS for that host name if `tls`."""
@@ -169,7 +173,7 @@ class Fetch:
 
     fetch: int
     method: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(repr=_without_secret)
     timeout: float
 
 

@@ -100,8 +100,7 @@ class _Connection:
         self._untouched = True  # h11 was not told anything yet
         self._out: deque[bytes | Source] = deque()
         self._pulling: Source | None = None
-        self._body: list[bytes] = []
-        self._body_size = 0
+        self._body = bytearray()
         self._past = Past.NO_EXCHANGE
         self._length = 0  # of the body that comes past h11
         self._surplus = b""  # what has come behind it
@@ -158,10 +157,9 @@ class _Connection:
 
     def _add(self, data: bytes, limit: int) -> bool:
         """Keep a part of a body, if there is still room for it."""
-        self._body_size += len(data)
-        if self._body_size > limit:
+        if len(self._body) + len(data) > limit:
             return False
-        self._body.append(data)
+        self._body += data
         return True
 
     def _begin(self, data: bytes, found: Found) -> bool:
@@ -174,12 +172,10 @@ class _Connection:
 
     def _take_piece(self, data: bytes) -> None:
         """A part of the body that passes h11 by."""
-        missing = self._length - self._body_size
-        piece, self._surplus = data[:missing], data[missing:]
-        if piece:
-            self._body.append(piece)
-            self._body_size += len(piece)
-        self._past = Past.BODY if len(piece) < missing else Past.WHOLE
+        missing = self._length - len(self._body)
+        self._body += data[:missing]
+        self._surplus = data[missing:]
+        self._past = Past.BODY if len(data) < missing else Past.WHOLE
 
     def _complete(self) -> Complete:
         """The message whose head came last, with its body."""
@@ -196,7 +192,7 @@ class _Connection:
         self._untouched = False
         whole = self._past is Past.WHOLE
         self._past = Past.NO_EXCHANGE
-        self._h11.receive_data(head % (0 if whole else self._length) + b"".join(self._body))
+        self._h11.receive_data(head % (0 if whole else self._length) + self._body)
         while self._h11.next_event() not in (h11.NEED_DATA, h11.PAUSED):
             pass
         if self._surplus:
@@ -204,9 +200,11 @@ class _Connection:
             self._surplus = b""
 
     def _take_body(self) -> Body:
-        body = b"".join(self._body)
-        self._body, self._body_size = [], 0
-        return (body,) if body else ()
+        if not self._body:
+            return ()
+        body = bytes(self._body)
+        self._body.clear()
+        return (body,)
 
 
 class ServerConnection(_Connection):
@@ -253,7 +251,7 @@ class ServerConnection(_Connection):
 
     def _received_past_h11(self, data: bytes) -> list[Event] | None:
         """What these bytes mean, if they are of an ordinary request; None if h11 is to say it."""
-        if self._past is Past.BODY:
+        if self._past is Past.BODY and len(data) <= self._length - len(self._body) + self._max_head:
             self._take_piece(data)
             return self._whole()
         if not self.idle:
@@ -337,7 +335,6 @@ class ServerConnection(_Connection):
         """Called when a response has gone out whole: makes ready for the next request, or closes."""
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
-            self._request = None
             return []
         return [Close(self.connection)]
 
@@ -412,7 +409,7 @@ class ClientConnection(_Connection):
 
     def _received_past_h11(self, data: bytes) -> list[Event] | None:
         """What these bytes mean, if they are of an ordinary answer to an ordinary request; None if h11 is to say it."""
-        if self._past is Past.BODY and len(data) <= self._length - self._body_size:
+        if self._past is Past.BODY and len(data) <= self._length - len(self._body):
             self._take_piece(data)
             return self._whole()
         if self._past is not Past.ASKED:

@@ -57,7 +57,7 @@ class Phase(Enum):
 PHASES = StateTable(
     "Inbox",
     {
-        Phase.CLOSED: (Phase.OPEN, Phase.STOPPING),
+        Phase.CLOSED: (Phase.OPEN, Phase.STOPPING, Phase.LEFT),
         Phase.OPEN: (Phase.STOPPING,),
         Phase.STOPPING: (Phase.LEFT,),
         Phase.LEFT: (),
@@ -187,7 +187,7 @@ class Inbox:
                 self._timers.set(job, now)
         if not self.durable:
             return []
-        left = self._drop(now, Waiting, Pausing)
+        left = self._drop(Waiting, Pausing)
         return [Release(tuple(left))] if self.shared else []
 
     def leave(self, now: float) -> list[Effect]:
@@ -323,7 +323,7 @@ class Inbox:
         running = [job for job, state in self._states.items() if isinstance(state, Running)]
         ids = [self.lanes.job(job).update.update_id for job in running]
         self._lost.update(running)
-        self._drop(now, Waiting, Pausing, Marking, Unmarked)
+        self._drop(Waiting, Pausing, Marking, Unmarked)
         effects: list[Effect] = []
         for job in running:
             effects += self.lanes.cancel(job, now)
@@ -365,16 +365,12 @@ class Inbox:
         if not self._suspects:
             self.lanes.concurrency = self._concurrency
 
-    def _drop(self, now: float, *kinds: type[State]) -> list[int]:
+    def _drop(self, *kinds: type[State]) -> list[int]:
         """Forget what is in one of these states, in which no handler runs; the ids of the updates."""
         jobs = [job for job, state in self._states.items() if isinstance(state, kinds)]
         ids = [self.lanes.job(job).update.update_id for job in jobs]
-        # What waits goes first, or it would begin when its lane gets free.
-        for job in sorted(jobs, key=lambda job: not isinstance(self._states[job], Waiting)):
-            if isinstance(self._states[job], Waiting):
-                self.lanes.cancel(job, now)
-            else:
-                self.lanes.finished(job, now)
+        for job in jobs:
+            self.lanes.forget(job)
             self._forget(job)
         return ids
 

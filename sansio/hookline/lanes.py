@@ -160,6 +160,13 @@ class Lanes:
         self._unjoin(job)
         return [Cancel(number)]
 
+    def forget(self, number: int) -> None:
+        """Forget a job whose handler does not run: it did not begin yet, or has ended. Nothing begins in its place."""
+        job = self.job(number)
+        if job.state is not JobState.WAITING:
+            self.running -= job.state is not JobState.HELD
+        self._forget(job)
+
     def _new(self, update: Update) -> Job:
         job = Job(self._next_job, update)
         self._next_job += 1

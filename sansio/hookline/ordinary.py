@@ -78,7 +78,10 @@ def _read(
 
 
 def _request_form(head: bytes) -> Form | None:
-    return _form(_REQUEST.fullmatch(head), hosts=1)
+    form = _form(_REQUEST.fullmatch(head))
+    if form is None or [name for name, _ in (*form[1], *form[2])].count("host") != 1:
+        return None
+    return form
 
 
 def _response_form(head: bytes) -> Form | None:
@@ -90,8 +93,8 @@ _known_request = lru_cache(_KNOWN)(_request_form)
 _known_response = lru_cache(_KNOWN)(_response_form)
 
 
-def _form(head: re.Match[bytes] | None, hosts: int | None = None) -> Form | None:
-    """What a head is that fits the grammar. hosts: how often `host` must be there, if that matters."""
+def _form(head: re.Match[bytes] | None) -> Form | None:
+    """What a head is that fits the grammar."""
     if head is None:
         return None
     headers: list[tuple[str, str]] = []
@@ -103,16 +106,16 @@ def _form(head: re.Match[bytes] | None, hosts: int | None = None) -> Form | None
             lengths.append(len(headers))
         elif name in _UNUSUAL or (name == "connection" and value.lower() != "keep-alive"):
             return None
-        elif name == "host" and hosts is not None:
-            hosts -= 1
         headers.append((name, value))
-    if len(lengths) != 1 or hosts:
+    if len(lengths) != 1:
         return None
     return head[1].decode("ascii"), tuple(headers[: lengths[0]]), tuple(headers[lengths[0] + 1 :])
 
 
 @lru_cache(_KNOWN)
 def _request_start(target: str, headers: Headers) -> bytes | None:
+    if headers[:1] and headers[0][0] != "host":
+        return None  # h11 would write it first
     return _start(f"POST {target} HTTP/1.1", headers, _request_form)
 
 

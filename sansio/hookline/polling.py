@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import evolve, frozen
 
+from hookline import codec
 from hookline.backoff import Backoff
 from hookline.effects import Abandon, Effect, Ended, Fetch, Kept, Log, Open, Report, Verdict
 from hookline.errors import LocalProtocolError
@@ -194,7 +195,7 @@ class Polling:
         self._window: dict[int, bool] = {}  # ids from the offset on, ascending, and whether each is handled
         self._sent: tuple[int | None, float] | None = None  # offset and time of the last getUpdates
         self._confirmed: int | None = None  # Telegram holds nothing below it: only a later offset confirms something
-        self._set_aside: list[Any] = []  # what was no update in the last batch, so that it is reported once
+        self._set_aside: set[bytes] = set()  # what was no update in the last batch, so that it is reported once
         self._conflict: tuple[float, float] | None = None  # the first and the last 409 of a conflict
         self._held_back: int | None = None  # the update that was last reported as holding back all others
 
@@ -294,13 +295,14 @@ class Polling:
         if isinstance(self.state, (Confirming, Over)):
             return []
         if self.inbox is not None:
+            effects = self.inbox.finished(job, outcome, now)
             self._last_handled = now
-            return self.inbox.finished(job, outcome, now) + self._inbox_moved(now)
+            return effects + self._inbox_moved(now)
         ended = self.lanes.job(job)
         if ended.started is None:
             raise LocalProtocolError(f"job {job} was told as finished before it was asked for")
         update = ended.update
-        effects: list[Effect] = []
+        effects = []
         handled = True
         stopping = isinstance(self.state, Draining)
         if isinstance(outcome, Raised):
@@ -429,10 +431,10 @@ class Polling:
             self._go(Full(self._held_back_at(now)))
             return []
         if self._sent is not None:
-            earliest = self._sent[1] + self._spacing(offset)
-            if now < earliest:
-                if not (isinstance(self.state, Pausing) and self.state.until == earliest):
-                    self._go(Pausing(earliest, Wait.PACE))
+            not_before = self._sent[1] + self._spacing(offset)
+            if now < not_before:
+                if not (isinstance(self.state, Pausing) and self.state.until == not_before):
+                    self._go(Pausing(not_before, Wait.PACE))
                 return []
         self._sent = (offset, now)
         return [self._fetch(Step.GET_UPDATES, self._timeout(Step.GET_UPDATES), now)]
@@ -530,14 +532,15 @@ class Polling:
         """Hand out what is new in an answer; each element stands for itself."""
         effects: list[Effect] = []
         updates: list[Update] = []
-        strangers: list[Any] = []
+        strangers: set[bytes] = set()
         for raw in batch:
             update = self._read(raw, effects)
             if isinstance(update, Update):
                 updates.append(update)
                 continue
-            strangers.append(raw)
-            if raw not in self._set_aside:
+            stranger = _as_text(raw)
+            strangers.add(stranger)
+            if stranger not in self._set_aside:
                 text = f"an element of getUpdates is no update and is passed over: {update}"
                 effects.append(Report(Verdict.NOT_AN_UPDATE, text, raw=raw))
         updates.sort(key=lambda update: update.update_id)
@@ -731,3 +734,11 @@ class Polling:
     def _end(self, failure: str | None) -> list[Effect]:
         self._go(Over())
         return [Ended(failure)]
+
+
+def _as_text(raw: Any) -> bytes:
+    """By which an element that is no update is known again; all that no JSON can say are taken for one."""
+    try:
+        return codec.encode(raw)
+    except (TypeError, ValueError):
+        return b""

@@ -240,7 +240,6 @@ class Server:
         effects: list[ServerEffect] = []
         for connection in list(self._clients):
             effects += self._close(connection)
-        self._requests.clear()
         return effects
 
     def tick(self, now: float) -> list[ServerEffect]:

@@ -188,10 +188,10 @@ class StoringWebhook(Working):
 
     # The end
 
-    def _end(self, failure: str | None) -> list[Effect]:
+    def _end(self, failure: str | None, now: float) -> list[Effect]:
         """What was not stored yet, Telegram sends again."""
         effects: list[Effect] = [Respond(request, self._unavailable()) for request in self._waiting]
         self._waiting.clear()
         self._arrivals.clear()
         self._storing.clear()
-        return effects + super()._end(failure)
+        return effects + super()._end(failure, now)

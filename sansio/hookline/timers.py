@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from attrs import define, field
 
@@ -30,6 +30,10 @@ class Timers:
         if key not in self._queued or time < self._queued[key]:
             self._queued[key] = time
             heappush(self._heap, (time, key))
+            if len(self._heap) > 2 * len(self._times) + 8:  # mostly times that are no key's any more
+                self._queued = dict(self._times)
+                self._heap = [(time, key) for key, time in self._queued.items()]
+                heapify(self._heap)
 
     def clear(self, key: int) -> None:
         """`key` is due no more."""

@@ -488,6 +488,7 @@ class Webhook:
         effects: list[Effect] = []
         left: list[int] = []
         for job in self.lanes.jobs():
+            self._deserted.clear(job.number)
             delivery = self._deliveries[job.number]
             if delivery.only_answer is not None:
                 self._going_out[delivery.only_answer] = job.update

@@ -134,7 +134,7 @@ class Working:
         if isinstance(self.state, Over):
             return []
         if isinstance(self.state, (Idle, Opening)):
-            return self._end(None)
+            return self._end(None, now)
         if isinstance(self.state, Stopping):
             self._go(evolve(self.state, until=min(self.state.until, now)))
             return self.tick(now)
@@ -156,7 +156,7 @@ class Working:
 
     def open_failed(self, reason: str, now: float) -> list[Effect]:
         """The inbox could not be opened: the run ends."""
-        return self._end(f"the inbox could not be opened: {reason}") if isinstance(self.state, Opening) else []
+        return self._end(f"the inbox could not be opened: {reason}", now) if isinstance(self.state, Opening) else []
 
     def found(self, kept: Sequence[Kept], now: float) -> list[Effect]:
         """The inbox hands over updates, to be handled."""
@@ -164,8 +164,9 @@ class Working:
 
     def finished(self, job: int, outcome: Outcome, now: float) -> list[Effect]:
         """The run of a handler has ended. What comes after the end of the whole run is ignored."""
+        effects = self.inbox.finished(job, outcome, now)
         self._last_handled = now
-        return self.inbox.finished(job, outcome, now) + self._ended_if_drained(now)
+        return effects + self._ended_if_drained(now)
 
     def marked(self, mark: int, now: float) -> list[Effect]:
         """A `Mark` is noted."""
@@ -185,7 +186,7 @@ class Working:
         """Do what is due. Early and repeated ticks do nothing."""
         effects = self.inbox.tick(now)
         if isinstance(self.state, Stopping) and self.state.until <= now:
-            return effects + self._leave(now)
+            return effects + self._end(None, now)
         return effects
 
     @property
@@ -198,11 +199,8 @@ class Working:
         self.state = TABLE.move(self.state, state)
 
     def _ended_if_drained(self, now: float) -> list[Effect]:
-        return self._leave(now) if isinstance(self.state, Stopping) and self.inbox.idle else []
+        return self._end(None, now) if isinstance(self.state, Stopping) and self.inbox.idle else []
 
-    def _leave(self, now: float) -> list[Effect]:
-        return self.inbox.leave(now) + self._end(None)
-
-    def _end(self, failure: str | None) -> list[Effect]:
+    def _end(self, failure: str | None, now: float) -> list[Effect]:
         self._go(Over())
-        return [Ended(failure)]
+        return [*self.inbox.leave(now), Ended(failure)]

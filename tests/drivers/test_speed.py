@@ -45,6 +45,7 @@ def outcome(decode: codec.Decode, data: bytes) -> Any:
 @example(b"\xef\xbb\xbf{}")
 @example(b'{"a":1,"a":2}')
 @example(b"NaN")
+@example(b"[" * 201 + b"]" * 201)
 @example(b"")
 def test_json_has_the_same_value_or_the_same_error(data: bytes) -> None:
     assert outcome(speed.decode, data) == outcome(codec.decode, data)

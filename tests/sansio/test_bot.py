@@ -622,6 +622,16 @@ def test_handlers_that_do_not_end_in_the_grace_time_are_left_behind_and_their_re
     assert around.tell("finished", around.running[7], Returned()) == []
 
 
+def test_a_request_of_a_socket_is_not_told_as_one_of_another_server() -> None:
+    around = Around(WebhookOptions())
+    around.start()
+    client = around.ask(post(message(7)))
+    with pytest.raises(LocalProtocolError, match="the number 1 is not one that new_request gave for it"):
+        around.bot.requested(1, Request("POST", "/"), around.now)
+    around.finish(7)
+    assert around.statuses(client) == [200]
+
+
 # The webhook's registration
 
 

@@ -156,9 +156,9 @@ def test_an_address_that_is_none_is_refused(root: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["", "get me", "sendMessage/../x", "send\r\nMessage", "1x", "sendMessage?a=b", "sendé"]
+    "method", ["", "get me", "sendMessage/../x", "send\r\nMessage", "1x", "sendMessage?a=b", "sendé", None]
 )
-def test_what_is_no_name_of_a_method_is_refused(method: str) -> None:
+def test_what_is_no_name_of_a_method_is_refused(method: Any) -> None:
     with pytest.raises(LocalProtocolError, match="no name of a Bot API method"):
         ENDPOINT.method_target(method)
 
@@ -393,6 +393,17 @@ def test_headers_can_be_written_as_bytes() -> None:
 
 
 # Files
+
+
+@pytest.mark.parametrize("wrong", [{"filename": 5}, {"content_type": None}])
+def test_a_file_whose_name_or_type_is_no_text_cannot_be_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="must be <class 'str'>"):
+        InputFile(b"1", **({"filename": "a"} | wrong))
+
+
+def test_a_parameter_whose_name_is_no_text_is_refused() -> None:
+    with pytest.raises(LocalProtocolError, match="the name of a parameter must be a str, not 5"):
+        encode_call(ENDPOINT, "sendDocument", {"document": InputFile(b"1", "a"), 5: "x"}, Random(1))  # type: ignore[dict-item]
 
 
 def test_a_file_is_named_after_its_path_or_its_stream() -> None:

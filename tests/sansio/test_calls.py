@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,15 @@ def test_only_429_is_tried_again(outcome: FetchOutcome) -> None:
     calls = Calls()
     calls.call(1, "sendMessage", {}, 0.0)
     assert calls.fetched(1, outcome, 1.0) == [Resolve(1, outcome)]
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), 0, -1.0, "5", True])
+def test_what_is_no_timeout_is_refused_and_changes_nothing(timeout: Any) -> None:
+    calls = Calls()
+    before = pickle.dumps(calls)
+    with pytest.raises(LocalProtocolError, match="the timeout must be a number of seconds above 0"):
+        calls.call(1, "getMe", {}, 0.0, timeout)
+    assert pickle.dumps(calls) == before
 
 
 def test_429_is_waited_for_and_tried_again() -> None:

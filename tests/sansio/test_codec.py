@@ -72,12 +72,32 @@ def nested(depth: int, opening: str, closing: str) -> bytes:
     return (opening * depth + "1" + closing * depth).encode()
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{},[[]],"[",', "]")])
-def test_nesting_has_a_limit_where_the_interpreter_has_none(opening: str, closing: str) -> None:
+@pytest.mark.parametrize(
+    ("opening", "closing", "beside"),
+    [("[", "]", 0), ('{"a":', "}", 0), ('[{},[[]],"[",', "]", 2), ('[[],"]",', "]", 1)],
+)
+def test_nesting_has_a_limit(opening: str, closing: str, beside: int) -> None:
     """However it is made, and whatever stands beside it."""
-    assert not is_deep(nested(MAX_DEPTH, opening, closing))
-    assert is_deep(nested(MAX_DEPTH + 1, opening, closing))
+    assert not is_deep(nested(MAX_DEPTH - beside, opening, closing))
+    assert is_deep(nested(MAX_DEPTH - beside + 1, opening, closing))
     assert is_deep(nested(1_000_000, opening, ""))
+    decode(nested(MAX_DEPTH - beside, opening, closing))
+    with pytest.raises(ValueError, match="nested too deep"):
+        decode(nested(MAX_DEPTH - beside + 1, opening, closing))
+
+
+def depth(value: Any) -> int:
+    """How deep arrays and objects are within each other."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
+@given(JSON, st.integers(MAX_DEPTH - 12, MAX_DEPTH), st.lists(JSON, max_size=3))
+def test_nesting_is_counted_exactly(value: Any, levels: int, beside: list[Any]) -> None:
+    for level in range(levels):
+        value = [*beside, value] if level % 2 else {"a[": value, '"': beside}
+    assert is_deep(encode(value)) == (depth(value) > MAX_DEPTH)
 
 
 @pytest.mark.parametrize("text", ["[" * 5_000, '\\"' + "{" * 5_000, "[]{}" * 2_000 + "\\\\", '"["' * 1_000 + "\\"])

@@ -250,6 +250,13 @@ def test_too_much_behind_a_request_is_refused_even_in_one_piece_with_it() -> Non
     assert [type(event) for event in events] == [Complete, Broken]
 
 
+def test_too_much_behind_a_body_is_refused_too() -> None:
+    """Also where the head came by itself."""
+    connection = server()
+    feed(connection, [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"])
+    assert [type(event) for event in connection.received(b"null" + b"x" * 3_073)] == [Complete, Broken]
+
+
 def test_an_upgrade_is_not_taken_up() -> None:
     connection = server()
     feed(connection, [b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from itertools import count, islice
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hookline.effects import Cancel, Effect, Handle, Kept, Log, Mark, Report, Status, Store, Verdict
 from hookline.errors import LocalProtocolError
@@ -374,6 +378,18 @@ def test_what_is_taken_back_is_not_suspected_any_more() -> None:
     assert inbox.handed == [5, 7, 8]
 
 
+def test_what_is_taken_back_with_the_last_suspect_begins_nothing_and_keeps_no_slot() -> None:
+    inbox = Box(max_attempts=5)
+    inbox.tell("opened", (), durable=True, shared=True)
+    inbox.tell("found", [*kept(1), *interrupted(2), *kept(3, 4)])
+    inbox.tell("lost", "away")
+    inbox.finish(1, Cancelled())
+    assert inbox.machine.idle
+    assert (inbox.machine.lanes.running, inbox.machine.lanes.waiting) == (0, 0)
+    inbox.tell("found", kept(1, 2, 3, 4))
+    assert inbox.handed == [1, 1, 2, 3, 4]
+
+
 def test_what_somebody_puts_back_is_handled_unless_it_is_in_hand() -> None:
     inbox = box(1)
     inbox.tell("found", [Kept(update(1)), *kept(2)])
@@ -542,6 +558,64 @@ def test_a_copy_goes_on_the_same(again: Any) -> None:
     assert effects(again) == effects(lambda machine: machine)
 
 
+def one_of(random: Random, left: list[Any]) -> Any:
+    """One of these, taken out."""
+    return left.pop(random.randrange(len(left)))
+
+
+@settings(max_examples=300)
+@given(st.randoms(use_true_random=False))
+def test_whatever_happens_the_lanes_have_what_the_inbox_knows_and_no_more(random: Random) -> None:
+    """Nothing gets stuck: when all that was asked for is answered, nothing is left."""
+    durable, ids = random.random() < 0.8, count(1)
+    inbox = Box(concurrency=random.choice((1, 2, 10)), max_attempts=random.choice((1, 3)))
+    inbox.begins = False
+    lanes = inbox.machine.lanes
+    marks: list[int] = []
+    running: list[int] = []
+
+    def tell(fact: str, *args: Any, **kwargs: Any) -> None:
+        for effect in inbox.tell(fact, *args, **kwargs):
+            if isinstance(effect, Mark):
+                marks.append(effect.mark)
+            elif isinstance(effect, Handle):
+                running.append(effect.job)
+
+    def some() -> list[Kept]:
+        left = []
+        for number in islice(ids, random.randint(0, 4)):
+            runs, lane = random.choice((0, 0, 1, 2, 3)), random.choice((1, 2, number))
+            left.append(Kept(update(number, lane), runs, runs > 0 and random.random() < 0.5))
+        return left
+
+    tell("opened", some(), durable=durable, shared=durable and random.random() < 0.7)
+    for _ in range(60):
+        step = random.random()
+        if step < 0.15:
+            tell("found", some())
+        elif step < 0.45 and marks:
+            late = random.random() < 0.2
+            tell("mark_failed" if late else "marked", one_of(random, marks), *["the disk is full"] * late)
+        elif step < 0.75 and running:
+            tell("finished", one_of(random, running), random.choice((Returned(), RAISED, Cancelled())))
+        elif step < 0.8 and inbox.machine.shared:
+            tell("lost", "away")
+        else:
+            inbox.now += random.choice((0.1, 1.0, 60.0))
+            tell("tick")
+        assert {job.number for job in lanes.jobs()} == {*inbox.machine._states, *inbox.machine._lost}
+    while marks or running or inbox.machine.deadline is not None:
+        if marks:
+            tell("marked", one_of(random, marks))
+        elif running:
+            tell("finished", one_of(random, running), Returned())
+        else:
+            inbox.now = inbox.machine.deadline
+            tell("tick")
+    assert inbox.machine.idle
+    assert (lanes.running, lanes.waiting) == (0, 0)
+
+
 def test_an_inbox_with_nothing_in_hand_keeps_nothing() -> None:
     inbox = box()
     small = len(pickle.dumps(inbox.machine))
@@ -587,5 +661,6 @@ def test_the_declared_phases_follow_each_other() -> None:
     def act() -> None:
         stopping(1).machine.leave(0.0)
         Box().machine.stop(0.0)
+        Box().machine.leave(0.0)
 
     assert seen(PHASES, act) == set(PHASES.declared())

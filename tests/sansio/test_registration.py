@@ -51,6 +51,10 @@ def test_the_start_sets_the_webhook_with_the_secret_token() -> None:
     assert registration().start(5.0) == [Fetch(1, "setWebhook", {"url": URL, "secret_token": "s3cret"}, 15.0)]
 
 
+def test_the_secret_token_does_not_show() -> None:
+    assert "s3cret" not in repr(registration().start(0.0))
+
+
 def test_what_was_not_asked_for_is_left_out() -> None:
     (fetch,) = Registration(SetWebhookOptions(url=URL), None).start(0.0)
     assert isinstance(fetch, Fetch)

@@ -351,3 +351,15 @@ def test_a_copy_goes_on_the_same(again: Any) -> None:
 def test_a_host_that_freezes_cannot_handle_what_it_has_answered() -> None:
     with pytest.raises(OptionError, match="confirm must be 'handled' here"):
         WebhookOptions(confirm="stored", freezes=True)
+
+
+@pytest.mark.parametrize("fact", [("stop",), ("open_failed", "no such folder")])
+def test_what_is_stored_after_an_end_that_came_before_the_inbox_was_open_does_not_begin(fact: tuple[str, ...]) -> None:
+    webhook = Hook()
+    webhook.tell("start")
+    webhook.ask(5)
+    webhook.tell(*fact)
+    assert webhook.answers == [(1, 503)]
+    assert isinstance(webhook.effects[-1], Ended)
+    assert webhook.stored(5) == []
+    assert webhook.handed == []

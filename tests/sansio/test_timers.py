@@ -52,6 +52,19 @@ def test_setting_a_key_later_again_and_again_costs_no_memory() -> None:
     assert len(timers._heap) == 1
 
 
+def test_setting_a_key_to_and_fro_or_ever_new_keys_costs_no_memory() -> None:
+    timers = Timers()
+    timers.set(0, 1.0)
+    for number in range(1, 1_000):
+        timers.set(1, 1_000.0 + number)
+        timers.set(1, 900.0 + number)
+        timers.set(number, 1_000.0)
+        timers.clear(number)
+    assert len(timers._heap) < 20
+    assert len(timers._queued) < 20
+    assert timers.next == 1.0
+
+
 @given(STEPS)
 def test_timers_do_what_a_plain_mapping_would(steps: list[tuple[str, int, float]]) -> None:
     timers, model = Timers(), dict[int, float]()

@@ -704,6 +704,16 @@ def test_cancel_cancels_a_run_whose_client_has_gone(cancels: Any) -> None:
     assert machine.deadline is None
 
 
+def test_a_run_whose_client_has_gone_is_not_cancelled_again_after_the_end() -> None:
+    machine = Webhook(WebhookOptions(on_timeout="cancel", timeout=50.0, grace=1.0))
+    asked(machine, 1, 7, 0.0)
+    machine.disconnected(1, 1.0)
+    machine.stop(45.0)
+    assert Cancel(1) in machine.tick(46.0)
+    assert machine.deadline is None
+    assert machine.tick(50.0) == []
+
+
 def test_a_run_whose_client_has_gone_is_not_cancelled_if_the_function_says_throw() -> None:
     machine = Webhook(on_timeout=lambda update: "throw")
     asked(machine, 1, 10, 0.0)

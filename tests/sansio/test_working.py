@@ -34,6 +34,16 @@ def lane(*update_ids: int) -> list[Kept]:
     return [Kept(update(update_id)) for update_id in update_ids]
 
 
+def test_a_run_that_was_never_asked_for_changes_nothing() -> None:
+    worker = Working(WorkOptions())
+    worker.start(0.0)
+    worker.opened((), 0.0, durable=True)
+    before = pickle.dumps(worker)
+    with pytest.raises(LocalProtocolError):
+        worker.finished(99, Returned(), 50.0)
+    assert pickle.dumps(worker) == before
+
+
 # A shared inbox
 
 
