@@ -29,7 +29,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from hookline.codec import decode
 from hookline.effects import Kept, Mark, Release, Status, Store
@@ -44,6 +44,11 @@ except ImportError as error:
     raise OptionError(
         f"an inbox on PostgreSQL needs the extra 'postgresql': pip install 'hookline[postgresql]' ({error})"
     ) from None
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+
+RV = TypeVar("RV")
 
 logger = logging.getLogger("hookline")
 
@@ -61,6 +66,8 @@ MOST_OF_A_LANE: Final = 10
 """Updates handed over with one lease: after them, the lane that has waited longest comes first again."""
 PATIENCE: Final = 5
 """Seconds for a connection to be made, and for any statement."""
+SILENCE: Final = 6.0
+"""Seconds after which a server that does not answer a statement counts as gone: it would have ended that by itself."""
 RECONNECT_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
 """Seconds from one try to connect to the next; the last of them again and again."""
 LONGEST_LANE: Final = 1_000
@@ -213,6 +220,9 @@ DURABLE: Final = """
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 NOTIFY: Final = "SELECT pg_notify(%(channel)s, '')"
+
+# One that takes no descriptor, of which there may be none left for a while.
+_Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 _GONE: Final = "the inbox's database is gone: %s; it is tried again"
 _BACK: Final = "the inbox's database can be reached again"
@@ -399,7 +409,7 @@ class PostgresqlStore:
         if not self._queue.empty():
             return
         until = self._look_at if self._db is not None else self._retry_at
-        with selectors.DefaultSelector() as selector:
+        with _Selector() as selector:
             selector.register(self._bell, selectors.EVENT_READ)
             if self._db is not None:
                 selector.register(self._db.pgconn.socket, selectors.EVENT_READ)
@@ -780,7 +790,7 @@ class _Place:
         """A new connection, on which no statement takes long, and what is committed is on the disk."""
         limits = {"connect_timeout": PATIENCE, "keepalives_idle": PATIENCE, "tcp_user_timeout": PATIENCE * 1_000}
         settings = {"application_name": "hookline", "client_encoding": "UTF8", **limits, **self._given}
-        db: psycopg.Connection[Any] = psycopg.connect(**settings, autocommit=True)
+        db: psycopg.Connection[Any] = _Connection.connect(**settings, autocommit=True)
         try:
             db.execute(
                 f"SET statement_timeout = '{PATIENCE}s'; SET idle_in_transaction_session_timeout = '{PATIENCE}s'"
@@ -806,6 +816,32 @@ class _Place:
         text = " ".join((error.diag.message_primary or str(error)).split()) or type(error).__name__
         password = self._given.get("password")
         return text.replace(str(password), "***") if password else text
+
+
+class _Connection(psycopg.Connection[Any]):
+    """One that is closed when the server falls silent: what freezes may still have its kernel, or a proxy, for it."""
+
+    def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
+        """Wait for the end of a statement. OperationalError if that takes longer than SILENCE."""
+        try:
+            return super().wait(_limited(gen), *args, **kwargs)
+        except TimeoutError as error:
+            self.close()
+            raise psycopg.OperationalError(str(error)) from None
+
+
+def _limited(gen: PQGen[RV]) -> PQGen[RV]:
+    """The same steps; TimeoutError instead of one that is too late. psycopg takes one every moment, come what may."""
+    end = time.monotonic() + SILENCE
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if time.monotonic() > end:
+                raise TimeoutError(f"no answer within {SILENCE:g} s")
+            wanted = gen.send(ready)
+    except StopIteration as ended:
+        return cast("RV", ended.value)
 
 
 def _version(db: psycopg.Connection[Any], shown: str) -> int:

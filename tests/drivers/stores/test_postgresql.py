@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import signal
@@ -12,7 +13,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -563,6 +565,59 @@ def test_a_poller_that_was_not_seen_is_told_and_polls_no_more(address: str, monk
 
 
 # The database
+
+
+@contextmanager
+def frozen(address: str) -> Iterator[None]:
+    """The database's processes for all connections that hookline has by now are there, and do nothing."""
+    with psycopg.connect(address) as db:
+        mine = "SELECT pid FROM pg_stat_activity WHERE application_name = 'hookline' AND datname = current_database()"
+        pids = [pid for (pid,) in db.execute(mine)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="the database's processes are another user's"
+)
+def test_a_connection_that_falls_silent_is_given_up_and_another_is_made(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing ends it: its bytes are taken, by the kernel or by a proxy."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(module, "SILENCE", 0.3)
+    with sharing(address) as worker:
+        put(worker.store, (1, "a"))
+        assert worker.next() == [1]
+        with frozen(address):
+            until(lambda: "can be reached again" in caplog.text)
+            worker.done(1)
+            put(worker.store, (2, "a"))
+            assert worker.next() == [2]
+    assert "no answer within 0.3 s" in caplog.text
+
+
+def test_a_process_that_has_no_descriptors_left_for_a_while_goes_on_with_its_inbox(address: str) -> None:
+    resource = pytest.importorskip("resource", reason="it is Unix's")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with sharing(address) as worker:
+        put(worker.store, (1, "a"))
+        assert worker.next() == [1]
+        with (Path(os.devnull)).open("rb") as last:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno(), most[1]))
+            try:
+                time.sleep(3 * module.LOOK_EVERY)
+                worker.done(1)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, most)
+        put(worker.store, (2, "a"))
+        assert worker.next() == [2]
 
 
 def test_a_database_that_restarts_fails_what_is_asked_meanwhile_and_is_used_again(
