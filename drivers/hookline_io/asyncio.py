@@ -182,6 +182,7 @@ class Run:
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._listening: list[socket.socket] = []
         self._jobs: dict[int, asyncio.Task[None]] = {}
+        self._cancelled: set[int] = set()  # of these
         self._fetches: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper = None if store is None else keeping.Keeper(store, cast("Bot", machine), self._hear_from_anywhere)
@@ -429,11 +430,13 @@ class Run:
         outcome: Outcome = RETURNED
         try:
             await self.handler(effect.update, Api._of(self, effect.job))
-        except asyncio.CancelledError:
-            outcome = Cancelled()
-        except Exception as error:
+        except asyncio.CancelledError as error:
+            # Not cancelled by us, it has awaited what somebody else has cancelled: that is a failure as any.
+            outcome = Cancelled() if effect.job in self._cancelled else common.raised(error)
+        except (Exception, SystemExit) as error:  # sys.exit() would end the process at its update, at each start again
             outcome = common.raised(error)
-        except BaseException as error:  # SystemExit and KeyboardInterrupt end more than a handler
+        except BaseException as error:  # KeyboardInterrupt ends more than a handler
+            self._jobs.pop(effect.job, None)
             self._break(error)
             raise
         # Told from within: a callback of the task's end would cost each update another turn of the loop.
@@ -441,12 +444,14 @@ class Run:
 
     def _handled(self, job: int, outcome: Outcome) -> None:
         self._jobs.pop(job, None)
+        self._cancelled.discard(job)
         self.hear(cast("Bot", self.machine).finished, job, outcome)
 
     def _cancel(self, effect: Cancel) -> None:
         task = self._jobs.get(effect.job)
         if task is None:
             return
+        self._cancelled.add(effect.job)
         begun = inspect.getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) != inspect.CORO_CREATED
         task.cancel()
         if not begun:  # then nothing of it ever runs, and it cannot tell its end
@@ -465,6 +470,8 @@ class Run:
                 sink(effect.data)
             except Exception as error:
                 del self.sinks[effect.call]
+                if isinstance(error, StopIteration):  # which no future can have
+                    error = RuntimeError("its write() raised StopIteration")
                 future = self.calls[effect.call]
                 if not future.done():
                     future.set_exception(error)

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 import anyio
 import trio
@@ -63,6 +63,8 @@ from hookline.outcomes import CallOutcome, Cancelled, Outcome, Returned
 from hookline.updates import Lane, Update
 from hookline_io import common, keeping, speed, tracing
 from hookline_io.stores import UpdateStore
+
+T = TypeVar("T")
 
 Handler: TypeAlias = "Callable[[Update, Api], Awaitable[object]]"
 """`async def handler(update, api)`."""
@@ -144,6 +146,7 @@ class Run:
         self._left = anyio.Event()
         self._changed = anyio.Event()
         self._context = contextvars.copy_context()
+        self._threads = anyio.CapacityLimiter(math.inf)
         self._armed: float | None = None
         self._queue: deque[Effect] = deque()
         self._heard: deque[Callable[[], None]] = deque()  # of other threads, and not told yet
@@ -234,7 +237,7 @@ class Run:
         reason = ""
         try:
             with scope:
-                plain = await anyio.connect_tcp(effect.host, effect.port)
+                plain = await self._reach(effect.host, effect.port)
                 stream = await self._to_telegram(plain, effect.host) if effect.tls else _tuned(plain)
         except (*BROKEN, ValueError) as error:  # ValueError: what is no host name, to sockets or to TLS
             reason = common.why(error)
@@ -245,6 +248,25 @@ class Run:
             self.tell(self.machine.connect_failed, effect.connection, reason)
         else:
             await self._attend(stream, effect.connection, accepted=False)
+
+    async def _reach(self, host: str, port: int) -> SocketStream:
+        """Connect to the first address of a host that can be reached."""
+        *others, last = await self._look_up(host, port)
+        for address in others:
+            with contextlib.suppress(OSError), anyio.move_on_after(common.CONNECT_TIMEOUT):
+                return await anyio.connect_tcp(address, port)
+        return await anyio.connect_tcp(last, port)
+
+    async def _look_up(self, host: str, port: int) -> list[str]:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except socket.gaierror:  # a name; that is a thread's work
+            found = await self._in_thread(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+        return [str(place[0]) for *_, place in found]
+
+    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
+        """What a thread makes of it. The program's own threads may all be busy: these do not count with them."""
+        return await anyio.to_thread.run_sync(work, *args, abandon_on_cancel=True, limiter=self._threads)
 
     async def _to_telegram(self, stream: SocketStream, host: str) -> ByteStream:
         self.tls = self.tls or common.client_tls()
@@ -346,7 +368,7 @@ class Run:
         try:
             link.upload = link.upload or common.Upload(effect.source, self.streams)
             # It may never give anything: the end of the run does not wait for it.
-            data = await anyio.to_thread.run_sync(link.upload.read, effect.size, abandon_on_cancel=True)
+            data = await self._in_thread(link.upload.read, effect.size)
         except Exception as error:
             link.end_upload()
             self.tell(self.machine.pull_failed, effect.connection, common.why(error))
@@ -368,7 +390,7 @@ class Run:
             with scope:
                 await self.handler(effect.update, Api._of(self, effect.job))
             outcome = Cancelled() if scope.cancelled_caught else Returned()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit() would end the process at its update, at each start again
             outcome = common.raised(error)
         del self._jobs[effect.job]
         self._left.set()
@@ -436,7 +458,7 @@ class Run:
         """Wait until what was to be stored is written."""
         if self._keeper is not None:
             with anyio.move_on_after(keeping.CLOSE_PATIENCE, shield=True):
-                await anyio.to_thread.run_sync(self._keeper.close, abandon_on_cancel=True)
+                await self._in_thread(self._keeper.close)
 
 
 class Api:

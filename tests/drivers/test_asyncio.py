@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from hookline import LocalProtocolError, NetworkError, PollingOptions, RunFailed, Update, WebhookOptions
-from hookline.effects import Cancel, Close, Connect, Effect, Ended, Handle, Pull, Send
+from hookline.effects import Cancel, Close, Connect, Effect, Ended, Handle, Pull, Receive, Send
 from hookline.http import StreamId
 from hookline.outcomes import Cancelled, Raised, Returned
 from hookline_io import common
@@ -718,6 +718,21 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_has_raised(check: Che
     assert isinstance(machine.told[-1][2], Raised)
 
 
+def test_a_handler_that_awaits_what_somebody_has_cancelled_has_raised(check: Check) -> None:
+    """It was not cancelled itself: that must not be taken for its end in good order."""
+    machine = Script({"start": [Handle(1, UPDATE)], "finished": [Ended()]})
+
+    async def handler(update: Update, api: Api) -> None:
+        other = asyncio.ensure_future(forever())
+        other.cancel()
+        await other
+
+    check(carry(machine, handler))
+    outcome = machine.told[-1][2]
+    assert isinstance(outcome, Raised)
+    assert "CancelledError" in outcome.summary
+
+
 def test_a_handler_that_swallows_its_cancellation_has_returned(check: Check) -> None:
     """It has ended as it wanted to."""
     machine = Script({"start": [Handle(1, UPDATE)], "stop": [Cancel(1)], "finished": [Ended()]})
@@ -789,20 +804,54 @@ def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_end(
     assert machine.names() == ["start", "stop"]
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_a_handler_that_exits_ends_the_program(check: Check, server: socket.socket, error: BaseException) -> None:
+def test_a_handler_that_exits_has_raised(check: Check) -> None:
+    """Else each start would end at its update."""
+    machine = Script({"start": [Handle(1, UPDATE)], "finished": [Ended()]})
+
+    async def handler(update: Update, api: Api) -> None:
+        sys.exit(3)
+
+    check(carry(machine, handler))
+    assert machine.told[-1][2].summary == "SystemExit: 3"
+
+
+def test_a_handler_that_is_interrupted_ends_the_program(
+    check: Check, server: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
     """As it would from any task of asyncio's; the run is cleared away, and the update is not told as handled."""
     machine = Script({"start": [connect(server)], "connected": [Handle(1, UPDATE)]})
 
     async def handler(update: Update, api: Api) -> None:
-        raise error
+        raise KeyboardInterrupt
 
-    with pytest.raises(type(error)):
+    with pytest.raises(KeyboardInterrupt):
         check(carry(machine, handler))
     assert machine.names() == ["start", "connected"]
+    assert "go on after the end" not in caplog.text
     peer, _ = server.accept()
     with peer:
         assert read_all(peer) == b""
+
+
+def test_whatever_a_download_s_destination_raises_is_raised_by_the_download(check: Check) -> None:
+    """Also what no future can have."""
+    machine = Script({"received": [Receive(1, b"data")], "stop": [Ended()]})
+    failed: list[BaseException | None] = []
+
+    async def during(run: Run) -> None:
+        for error in (OSError("the disk is full"), StopIteration()):
+
+            def write(data: bytes, error: Exception = error) -> None:
+                raise error
+
+            run.sinks[1] = write
+            future = run.calls[1] = run.loop.create_future()
+            run.hear(machine.received, 1, b"")
+            failed.append(future.exception())
+        run.hear(machine.stop)
+
+    check(carry(machine, None, during))
+    assert [type(error) for error in failed] == [OSError, RuntimeError]
 
 
 def test_no_handler_sees_what_another_has_in_its_context(check: Check) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -134,6 +135,32 @@ def test_a_connection_that_cannot_be_opened_is_told_with_its_reason(host: str) -
         assert "refused" in machine.told[1][2].lower()
 
 
+def test_the_next_address_is_tried_if_one_is_dead(server: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that does not answer at all."""
+    monkeypatch.setattr(common, "CONNECT_TIMEOUT", 0.05)
+    port = server.getsockname()[1]
+    machine = Script({"start": [Connect(1, "a.name", port, False)], "connected": [Close(1), Ended()]})
+    connect_tcp = anyio.connect_tcp
+
+    async def reach(host: str, port: int) -> Any:
+        if host == "192.0.2.1":
+            await trio.sleep_forever()
+        if host == "192.0.2.2":
+            raise OSError("refused")
+        return await connect_tcp(host, port)
+
+    def look_up(host: str, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("flags") == socket.AI_NUMERICHOST and host == "a.name":
+            raise socket.gaierror
+        hosts = ("192.0.2.1", "192.0.2.2", "127.0.0.1") if host == "a.name" else (host,)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port)) for host in hosts]
+
+    monkeypatch.setattr(anyio, "connect_tcp", reach)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    trio.run(carry, machine)
+    assert machine.names() == ["start", "connected"]
+
+
 def test_a_run_that_is_cancelled_before_its_first_step_is_told_as_cancelled() -> None:
     """`Handle` and `Cancel` of one list."""
     machine = Script({"start": [Handle(1, UPDATE), Cancel(1)], "finished": [Ended()]})
@@ -183,15 +210,26 @@ def test_handlers_are_cut_off_at_the_end_of_the_run() -> None:
     trio.run(carry, machine, handler, during)
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_a_handler_that_exits_ends_the_program(error: BaseException) -> None:
+def test_a_handler_that_exits_has_raised() -> None:
+    """Else each start would end at its update."""
+    machine = Script({"start": [Handle(1, UPDATE)], "finished": [Ended()]})
+
+    async def handler(update: Update, api: Api) -> None:
+        sys.exit(3)
+
+    trio.run(carry, machine, handler)
+    assert machine.told[-1][2].summary == "SystemExit: 3"
+
+
+def test_a_handler_that_is_interrupted_ends_the_program() -> None:
     """The exception comes out as it is, not in a group, and the update is not told as handled."""
     machine = Script({"start": [Handle(1, UPDATE)]})
+    error = KeyboardInterrupt()
 
     async def handler(update: Update, api: Api) -> None:
         raise error
 
-    with pytest.raises(type(error)) as caught:
+    with pytest.raises(KeyboardInterrupt) as caught:
         trio.run(carry, machine, handler)
     assert caught.value is error
     assert machine.names() == ["start"]
@@ -381,6 +419,23 @@ def test_a_stream_of_text_is_told_as_unreadable(server: socket.socket) -> None:
 
     trio.run(main)
     assert "bytes" in machine.told[-1][2]
+
+
+def test_a_file_is_read_though_all_threads_of_the_program_are_busy(server: socket.socket) -> None:
+    machine = Script({"start": [connect(server)], "connected": [Pull(1, StreamId(5), 10)], "pulled": [Ended()]})
+
+    async def main() -> None:
+        threads = trio.to_thread.current_default_thread_limiter()
+        threads.total_tokens = 1
+        await threads.acquire_on_behalf_of(machine)
+
+        async def during(run: Run) -> None:
+            run.streams[5] = io.BytesIO(b"data")
+
+        await carry(machine, None, during)
+
+    trio.run(main)
+    assert machine.told[-1] == ("pulled", 1, b"data")
 
 
 def test_a_stream_that_never_gives_anything_does_not_hold_up_the_end(server: socket.socket) -> None:
