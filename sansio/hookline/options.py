@@ -103,7 +103,7 @@ def _is_path(_: Any, attribute: Attribute[Any], value: Any) -> None:
 class PollingOptions:
     """How updates are fetched by getUpdates.
 
-    timeout: of one long poll, getUpdates's `timeout`; Telegram cuts it to 50.
+    timeout: of one long poll, getUpdates's `timeout`; at most 50, to which Telegram would cut it.
     limit: the most updates in one answer.
     allowed_updates: the kinds to receive; None leaves what was set before.
     drop_pending_updates: forget at the start what waits at Telegram.
@@ -145,7 +145,7 @@ class WebhookOptions:
 
     path: of the requests; anything else is 404.
     secret_token: what Telegram must send as X-Telegram-Bot-Api-Secret-Token; None checks nothing.
-    timeout: the time in which a request is answered; must be under Telegram's 60.
+    timeout: the time in which a request is answered; at most 59, since Telegram waits for 60.
     confirm: "handled" answers 200 when the handler has ended; "stored" when the inbox has the update, and what the
         inbox has is handled whatever crashes. Then the time is not the handler's, on_timeout does not come up, and no
         call travels in an answer.

@@ -154,6 +154,8 @@ class Registration:
             self._go(Over())
             return [Log("the webhook is deleted"), Ended()]
         said = f"{outcome.code} {outcome.description}" if isinstance(outcome, Refused) else outcome.reason
+        flooded = isinstance(outcome, Refused) and outcome.code == 429
+        verdict = Verdict.FLOOD if flooded else Verdict.UNREACHABLE
         if isinstance(state, Deleting):
             self._go(Over())
             return [Report(Verdict.UNREACHABLE, f"deleteWebhook: {said}; the webhook may still be set"), Ended()]
@@ -162,12 +164,12 @@ class Registration:
             return [Ended(f"setWebhook: {said}; check the token and the webhook's url")]
         if self._winding_up:
             self._go(Unset())
-            return [Report(Verdict.UNREACHABLE, f"setWebhook: {said}; not tried again, since the run ends")]
+            return [Report(verdict, f"setWebhook: {said}; not tried again, since the run ends")]
         wait = self._backoff.next(self._random)
         if isinstance(outcome, Refused) and outcome.retry_after:
             wait = outcome.retry_after
         self._go(Pausing(now + wait))
-        return [Report(Verdict.UNREACHABLE, f"setWebhook: {said}; tried again in {wait:.1f} s")]
+        return [Report(verdict, f"setWebhook: {said}; tried again in {wait:.1f} s")]
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due. Early and repeated ticks do nothing."""

@@ -120,7 +120,8 @@ def test_what_may_pass_is_reported_and_tried_again(outcome: FetchOutcome) -> Non
     machine = begun()
     (report,) = machine.fetched(1, outcome, 10.0)
     assert isinstance(report, Report)
-    assert report.verdict is Verdict.UNREACHABLE
+    flooded = isinstance(outcome, Refused) and outcome.code == 429
+    assert report.verdict is (Verdict.FLOOD if flooded else Verdict.UNREACHABLE)
     assert machine.deadline is not None
     assert 10.75 <= machine.deadline <= 11.0
     assert machine.reason == "setWebhook is tried again"

@@ -70,7 +70,11 @@ bot_options = options(
     ),
 )
 update_options = options(
-    click.option("--allowed-updates", metavar="KINDS", help="Kinds of updates to receive, as in message,poll."),
+    click.option(
+        "--allowed-updates",
+        metavar="KINDS",
+        help="Kinds of updates to receive, as in message,poll; Telegram remembers them for later runs.",
+    ),
     click.option("--drop-pending", is_flag=True, help="Forget the updates that wait at Telegram."),
 )
 webhook_options = options(

@@ -163,7 +163,7 @@ def work(
     type=float,
     default=10.0,
     show_default=True,
-    help="The time in which a request is answered; under Telegram's 60.",
+    help="The time in which a request is answered; at most 59, since Telegram waits for 60.",
 )
 @click.option(
     "--on-timeout",

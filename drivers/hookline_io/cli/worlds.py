@@ -134,7 +134,7 @@ def fuzz(
     "--updates",
     metavar="N",
     type=Whole(1, 5_000),
-    help="How many messages and presses of buttons.  [default: what takes about 10 s, at most 100]",
+    help="How many messages and presses of buttons.  [default: what handlers take about 10 s for, at most 100]",
 )
 @click.option("--driver", type=DRIVERS, default="asyncio", show_default=True, help="What runs the bot.")
 def demo(webhook: bool, slow: float, users: int, updates: int | None, driver: str) -> None:
@@ -204,5 +204,5 @@ def replay(
         click.echo(f"{len(recorded.inputs)} inputs replayed, same effects")
         return
     click.echo(str(difference))
-    by, ours = recorded.header.about.get("hookline"), about_us().get("hookline")
+    by, ours = recorded.header.about.get("hookline", "of a version that it does not say"), about_us().get("hookline")
     raise Failure(f"another effect than was recorded (by hookline {by}; this is {ours})")
