@@ -568,7 +568,7 @@ class Bot:
         """Tell a part what another wants of it, or has to say to it. All that passes between parts passes here."""
         if isinstance(effect, (Respond, Throw)):
             response = effect.response if isinstance(effect, Respond) else Response(500, NO_BODY)
-            return "server", self._server.respond(effect.request, response, now)
+            return "server", self._respond(effect.request, response, now)
         if isinstance(effect, (Fetch, Abandon)):
             return "pool", self._fetch(cast("Owner", part), effect, now)
         if isinstance(effect, (Answered, Arrived)):
@@ -627,7 +627,7 @@ class Bot:
         if isinstance(effect, Asked) or not effect.asked:
             answer = self.screen(effect.message, now)
             if answer is not None:
-                effects = self._server.respond(effect.request, answer, now)
+                effects = self._respond(effect.request, answer, now)
                 if effects and self._webhook is not None and not _asks_for_health(effect.message):
                     effects.insert(0, rejected(answer))
                 return "server", effects
@@ -635,6 +635,11 @@ class Bot:
             return "server", self._server.proceed(effect.request, now)
         assert self._webhook is not None  # without one, each is rejected
         return "webhook", self._webhook.requested(effect.request, effect.message, now, screened=True)
+
+    def _respond(self, request: int, response: Response, now: float) -> list[ServerEffect]:
+        # Telegram sends nothing that is rejected. Who does has to connect anew for each: so many in a row, sent without
+        # waiting for the answers, would hold up all others.
+        return self._server.respond(request, response, now, close=400 <= response.status < 500)
 
     def _answer_ended(self, effect: Gone | BrokenOff | WentOut, now: float) -> tuple[Part, Sequence[ServerEffect]]:
         """Tell the webhook what became of an answer, or of the client that waited for it."""

@@ -184,8 +184,8 @@ class Server:
         interim = self._clients[connection].http.expects_continue()
         return [Send(connection, interim)] if interim else []
 
-    def respond(self, request: int, response: Response, now: float) -> list[ServerEffect]:
-        """Answer a request. One whose client has gone is ignored."""
+    def respond(self, request: int, response: Response, now: float, *, close: bool = False) -> list[ServerEffect]:
+        """Answer a request, and close its connection then, if so told. One whose client has gone is ignored."""
         connection = self._requests.pop(request, None)
         if connection is None:
             return []
@@ -193,7 +193,7 @@ class Server:
         if isinstance(client.state, Reading):  # rejected by its head
             client.state = TABLE.move(client.state, Answering(request))
         self._timers.clear(connection)
-        effects = client.http.respond(response, close=self._stopping)
+        effects = client.http.respond(response, close=close or self._stopping)
         return self._sent(connection, client, [*effects], now)
 
     def hang_up(self, request: int, part: bytes, now: float) -> list[ServerEffect]:
