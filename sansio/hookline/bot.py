@@ -329,9 +329,9 @@ class Bot:
             effects = self._replying.reply(job, method, params, now, in_memory=bool(self._hosted))
             if effects is not None:
                 return [*self._carry_out("webhook", effects, now), Resolve(call, REPLIED)]
-        fetch = self._calls.call(call, method, params, now, timeout)
+        effects = self._calls.call(call, method, params, now, timeout)
         self._encoded = (params, request)
-        effects = self._carry_out("calls", fetch, now)
+        effects = self._carry_out("calls", effects, now)
         self._encoded = None
         return effects
 

@@ -51,9 +51,8 @@ def is_deep(data: bytes) -> bool:
     if b'"' in left:
         left = re.sub(rb'"[^"]*"', b"", left)
     depth = 0
-    while (
-        depth < 8
-    ):  # each time the innermost go, all over; of the usual text nothing is left then, of any a small part
+    # Each time the innermost go, all over: of the usual text nothing is left then, and of any a small part.
+    while depth < 8:
         if depth + len(left) <= MAX_DEPTH:
             return False
         left = left.replace(b"{}", b"")
