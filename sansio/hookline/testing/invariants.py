@@ -6,7 +6,7 @@ machine that keeps its promises. Each has a name, and a test that breaks the mac
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, Final
@@ -51,6 +51,7 @@ class Process:
     jobs: dict[int, int] = field(factory=dict)  # the update of each
     settled: set[int] = field(factory=set)  # updates whose handling ended well here
     held: set[int] = field(factory=set)  # updates with a call that travels when their time is up
+    failed: Counter[int] = field(factory=Counter)  # by update, how many of its runs have
     asked: dict[int, float] = field(factory=dict)  # requests not answered, by connection
     stop_by: float | None = None
     ended: bool = False
@@ -226,8 +227,11 @@ class Invariants(Watch):
             replied = any(isinstance(effect, Resolve) and effect.outcome is REPLIED for effect in effects)
             if replied and (args[1].lower().startswith("get") or args[1].lower() in IGNORED_IN_REPLIES):
                 raise Violation("reply", f"{args[1]} was to travel in an answer")
-        elif fact == "finished" and self.alone and self._inbox is None:
-            self._loss_is_reported(host, process.jobs[args[0]], args[1], effects)
+        elif fact == "finished" and self._inbox is None:
+            update_id = process.jobs[args[0]]
+            process.failed[update_id] += not isinstance(args[1], Returned)
+            if self.alone:
+                self._loss_is_reported(host, update_id, args[1], effects)
         if process.ended and any(not isinstance(effect, (Close, Resolve)) for effect in effects):
             raise Violation("stop", f"after its end, {fact} made {host.name} want {effects!r}")
         if self._inbox is not None:
@@ -257,15 +261,18 @@ class Invariants(Watch):
         elif isinstance(effect, Handle):
             if effect.job in process.jobs:
                 raise Violation("law", f"job {effect.job} is asked for twice")
-            process.jobs[effect.job] = effect.update.update_id
+            process.jobs[effect.job] = update_id = effect.update.update_id
+            if self._gives_up and process.failed[update_id] >= self.source.max_attempts:
+                text = f"update {update_id} begins after {process.failed[update_id]} runs that failed"
+                raise Violation("attempts", text)
         elif isinstance(effect, Resolve):
             if effect.outcome is REPLIED:
                 self._is_to_travel(process, host.calls[effect.call].update.update_id)
         elif isinstance(effect, (Report, Log)):
             if SECRET in repr(effect):
                 raise Violation("secret", f"{type(effect).__name__} of {host.name} shows it")
-            if isinstance(effect, Report) and effect.verdict is Verdict.GIVEN_UP and effect.update_id is not None:
-                self.handled.add(effect.update_id)
+            if isinstance(effect, Report) and effect.update_id is not None:
+                self._reported(process, effect.verdict, effect.update_id)
         elif isinstance(effect, Ended):
             if not last or process.ended:
                 raise Violation("stop", f"the end of {host.name} is not its last word")
@@ -278,6 +285,20 @@ class Invariants(Watch):
         assert isinstance(self.source, WebhookOptions)
         if not self.source.freezes:
             (process.held if self.source.hold_answer else self.accepted).add(update_id)
+
+    @property
+    def _gives_up(self) -> bool:
+        """Whether it is a webhook that gives updates up; an inbox has its own rules for it, and a poller does not."""
+        return isinstance(self.source, WebhookOptions) and self._inbox is None
+
+    def _reported(self, process: Process, verdict: Verdict, update_id: int) -> None:
+        if verdict is Verdict.GIVEN_UP:
+            if self._gives_up and process.failed[update_id] < self.source.max_attempts:
+                text = f"update {update_id} is given up after {process.failed[update_id]} runs that failed"
+                raise Violation("attempts", text)
+            self.handled.add(update_id)
+        elif verdict is Verdict.LOST:  # if Telegram sends it again all the same, that begins anew
+            del process.failed[update_id]
 
     def _loss_is_reported(self, host: Host, update_id: int, outcome: Outcome, effects: list[Effect]) -> None:
         reports = [*host.reports, *(effect for effect in effects if isinstance(effect, Report))]

@@ -125,6 +125,22 @@ def _nothing_remembered(_: Any) -> Any:
     return remember
 
 
+def _each_failure_the_last(original: Any) -> Any:
+    def count_failure(self: Webhook, update: Update) -> Any:
+        self._attempts[update.update_id] = self.options.max_attempts
+        return original(self, update)
+
+    return count_failure
+
+
+def _no_failure_counts(original: Any) -> Any:
+    def count_failure(self: Webhook, update: Update) -> Any:
+        self._attempts[update.update_id] = -1
+        return original(self, update)
+
+    return count_failure
+
+
 def _one_more_at_once(original: Any) -> Any:
     def start(self: Lanes, now: float) -> list[Effect]:
         self.concurrency += 1
@@ -447,6 +463,8 @@ MUTATIONS = [
     Mutation("lane", "updates of a lane do not wait for each other", Lanes, "add", _lanes_at_once),
     Mutation("once", "a repeated update does not join its run", Lanes, "job_of", _nothing_joins),
     Mutation("once", "handled updates are not remembered", Webhook, "_remember", _nothing_remembered),
+    Mutation("attempts", "a webhook gives up after one failed run", Webhook, "_count_failure", _each_failure_the_last),
+    Mutation("attempts", "a webhook never gives up", Webhook, "_count_failure", _no_failure_counts),
     Mutation("concurrency", "one run more than allowed", Lanes, "_start", _one_more_at_once),
     Mutation("answered", "requests are answered a second late", Webhook, "_attach", _a_second_late),
     Mutation("answered", "requests are forgotten when their run ends", Webhook, "_answer", _requests_dropped),
