@@ -437,6 +437,7 @@ class Run:
             outcome = common.raised(error)
         except BaseException as error:  # KeyboardInterrupt ends more than a handler
             self._jobs.pop(effect.job, None)
+            cast("asyncio.Task[None]", asyncio.current_task()).add_done_callback(asyncio.Task.exception)  # it was seen
             self._break(error)
             raise
         # Told from within: a callback of the task's end would cost each update another turn of the loop.
