@@ -85,7 +85,9 @@ class Delivery:
 
 
 class Webhook:
-    """The machine of a webhook. Facts: `requested`, `finished`, `disconnected`; commands: `reply`, `stop`; `tick`.
+    """The machine of a webhook. Commands: `reply`, `stop`; the clock: `tick`.
+
+    Facts: `requested`, `finished`, `disconnected`; of an answer with files in it, `went_out` or `broken_off`.
 
     1. Every input is a fact or a command and takes `now`, a monotonic clock's seconds, last.
     2. State is settled before a method returns; the effects are finished, and carried out in order.
