@@ -626,7 +626,10 @@ class Polling:
             return self._wind_up(f"{text}: run one poller per token ({said})", confirm=True, now=now)
         self._go(Pausing(now + CONFLICT_WAIT + self._random.random(), Wait.CONFLICT))
         left = self.options.conflict_grace - (now - first)
-        return [Report(Verdict.CONFLICT, f"{said}; another poller is waited out for {left:.0f} s more")]
+        waited = f"another poller is waited out for {left:.0f} s more"
+        if "setWebhook" in said:
+            waited = "the run ends if that webhook stays"
+        return [Report(Verdict.CONFLICT, f"{said}; {waited}")]
 
     def _conflict_may_be_over(self, now: float) -> None:
         # Two pollers end each other's polls in turn, and each gets answers in between: one answer proves nothing.

@@ -773,6 +773,8 @@ def test_a_poll_ended_by_set_webhook_is_asked_again_and_then_ends_the_run() -> N
     poller = Poller().start()
     poller.outcome(Refused(409, "Conflict: terminated by setWebhook request"))
     assert poller.ended == []
+    [report] = poller.reports(Verdict.CONFLICT)
+    assert "the run ends if that webhook stays" in report.text
     poller.next_poll()
     poller.outcome(WEBHOOK_IS_SET)
 
