@@ -8,6 +8,7 @@ calls mean, nor HTTP; which connection carries one, and a fresh one for a connec
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any, TypeAlias
 
 from attrs import define, frozen
@@ -94,8 +95,8 @@ class Calls:
         """
         if call in self._calls:
             raise LocalProtocolError(f"call {call} is under way already")
-        if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):  # NaN is neither
-            raise LocalProtocolError(f"call: the timeout must be a number of seconds above 0, not {timeout!r}")
+        if timeout is not None and (type(timeout) not in (int, float) or isnan(timeout)):
+            raise LocalProtocolError(f"call: the timeout must be a number of seconds, not {timeout!r}")
         deadline = now + (self.options.timeout if timeout is None else timeout)
         waits = 0 if sends_once(method, params) else self.options.flood_waits
         fetch = self._new_fetch(call)

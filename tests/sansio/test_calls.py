@@ -56,11 +56,20 @@ def test_only_429_is_tried_again(outcome: FetchOutcome) -> None:
     assert calls.fetched(1, outcome, 1.0) == [Resolve(1, outcome)]
 
 
-@pytest.mark.parametrize("timeout", [float("nan"), 0, -1.0, "5", True])
+@pytest.mark.parametrize("timeout", [0, -1.0])
+def test_a_call_whose_time_is_up_already_ends_at_the_next_tick(timeout: float) -> None:
+    """As what is left of a time of the program's own may be."""
+    calls = Calls()
+    calls.call(1, "getMe", {}, 5.0, timeout)
+    assert resolved(calls.tick(5.0)) == [(1, Unreachable("no answer within the call's timeout"))]
+    assert calls.deadline is None
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), "5", True])
 def test_what_is_no_timeout_is_refused_and_changes_nothing(timeout: Any) -> None:
     calls = Calls()
     before = pickle.dumps(calls)
-    with pytest.raises(LocalProtocolError, match="the timeout must be a number of seconds above 0"):
+    with pytest.raises(LocalProtocolError, match="the timeout must be a number of seconds"):
         calls.call(1, "getMe", {}, 0.0, timeout)
     assert pickle.dumps(calls) == before
 
