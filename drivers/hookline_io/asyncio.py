@@ -18,6 +18,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, cast
 
@@ -333,10 +334,9 @@ class Run:
         return True
 
     async def _look_up(self, host: str, port: int) -> list[Any]:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        except socket.gaierror:  # a name; that is a thread's work
-            looking = self._threads.submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+        found = common.look_up_number(host, port)
+        if not found:
+            looking: Future[Any] = self._threads.submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
             found = await asyncio.wrap_future(looking)
         return [place for *_, place in found]
 

@@ -243,6 +243,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise OptionError(f"cannot listen on {host}:{port}: {why(error)}") from None
 
 
+def look_up_number(host: str, port: int) -> list[Any]:
+    """What getaddrinfo finds for a host that is an IP address; nothing for a name, which is a thread's work."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return []
+
+
 def tune(sock: socket.socket) -> None:
     """Keepalive, so that a dead path is noticed, and no delay of small writes."""
     with contextlib.suppress(OSError):  # gone already, which reading will tell

@@ -258,9 +258,8 @@ class Run:
         return await anyio.connect_tcp(last, port)
 
     async def _look_up(self, host: str, port: int) -> list[str]:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        except socket.gaierror:  # a name; that is a thread's work
+        found = common.look_up_number(host, port)
+        if not found:
             found = await self._in_thread(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
         return [str(place[0]) for *_, place in found]
 
