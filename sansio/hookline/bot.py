@@ -384,8 +384,7 @@ class Bot:
             raise LocalProtocolError(f"requested: the number {request} is not one that new_request gave for it")
         answer = self.screen(message, now)
         if answer is not None:
-            report = [] if self._webhook is None or _asks_for_health(message) else [rejected(answer)]
-            return [*report, Respond(request, answer)]
+            return [*self._rejected(message, answer), Respond(request, answer)]
         self._hosted.add(request)
         return self._carry_out("server", [Requested(request, message, asked=True)], now)
 
@@ -627,14 +626,16 @@ class Bot:
         if isinstance(effect, Asked) or not effect.asked:
             answer = self.screen(effect.message, now)
             if answer is not None:
-                effects = self._respond(effect.request, answer, now)
-                if effects and self._webhook is not None and not _asks_for_health(effect.message):
-                    effects.insert(0, rejected(answer))
-                return "server", effects
+                said = self._rejected(effect.message, answer)
+                return "server", [*said, *self._respond(effect.request, answer, now)]
         if isinstance(effect, Asked):
             return "server", self._server.proceed(effect.request, now)
         assert self._webhook is not None  # without one, each is rejected
         return "webhook", self._webhook.requested(effect.request, effect.message, now, screened=True)
+
+    def _rejected(self, message: Request, answer: Response) -> list[Report]:
+        """What is said of a request that its head alone decides: nothing of one for health, or to a poller."""
+        return [] if self._webhook is None or _asks_for_health(message) else [rejected(answer)]
 
     def _respond(self, request: int, response: Response, now: float) -> list[ServerEffect]:
         # Telegram sends nothing that is rejected. Who does has to connect anew for each: so many in a row, sent without

@@ -260,23 +260,22 @@ class Server:
     def _heard(self, connection: int, client: Client, events: list[Event], now: float) -> list[ServerEffect]:
         effects: list[ServerEffect] = []
         for event in events:
-            if isinstance(event, Head):
+            if isinstance(event, Broken):
+                effects += self._reject(connection, client, event, now)
+                continue
+            asked = client.request in self._requests
+            if not asked:
                 client.request = self._numbers.new()
                 self._requests[client.request] = connection
+            if isinstance(event, Head):
                 self._timers.set(connection, now + self.limits.body_timeout)
                 effects.append(Asked(client.request, event.message))
-            elif isinstance(event, Complete):
+            else:
+                assert isinstance(event, Complete)
                 assert isinstance(event.message, Request)
-                asked = client.request in self._requests
-                if not asked:
-                    client.request = self._numbers.new()
-                    self._requests[client.request] = connection
                 client.state = TABLE.move(client.state, Answering(client.request))
                 self._timers.clear(connection)
                 effects.append(Requested(client.request, event.message, asked))
-            else:
-                assert isinstance(event, Broken)
-                effects += self._reject(connection, client, event, now)
         return effects
 
     def _reject(self, connection: int, client: Client, broken: Broken, now: float) -> list[ServerEffect]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
-from typing import Final, get_args
+from typing import Final, TypeVar, get_args
 
 from attrs import evolve
 
@@ -11,6 +12,8 @@ from hookline.options import PollingOptions, WebhookOptions
 from hookline.sim.faults import Fault
 from hookline.testing.network import Conditions
 from hookline.testing.scenario import Behaviour, DiskTrouble, Ending, Happening, Kind, Scenario, Sent, Step, Trouble
+
+Timed = TypeVar("Timed", Sent, Happening)
 
 KINDS: Final[tuple[Kind, ...]] = ("message", "message", "button", "group")
 ENDINGS: Final[tuple[Ending, ...]] = ("return", "return", "raise", "raise", "raise", "hang")
@@ -41,8 +44,8 @@ def generate(seed: int) -> Scenario:
     scenario = Scenario(
         seed,
         source,
-        tuple(sorted(sent, key=lambda one: one.at)),
-        tuple(sorted(happenings, key=lambda one: one.at)),
+        _in_order(sent),
+        _in_order(happenings),
         _conditions(random),
         reply_with=random.random() < 0.3,
         # Of two that overlap, the first would delete the webhook of the second.
@@ -54,6 +57,10 @@ def generate(seed: int) -> Scenario:
         scenario = _restarted_unset(random, scenario)
     random = Random(f"inbox {seed}")
     return _with_inbox(random, scenario) if random.random() < 0.3 else scenario
+
+
+def _in_order(timed: Iterable[Timed]) -> tuple[Timed, ...]:
+    return tuple(sorted(timed, key=lambda one: one.at))
 
 
 def _with_inbox(random: Random, scenario: Scenario) -> Scenario:
@@ -85,7 +92,7 @@ def _with_inbox(random: Random, scenario: Scenario) -> Scenario:
     return evolve(
         scenario,
         source=source,
-        happenings=tuple(sorted(happenings, key=lambda one: one.at)),
+        happenings=_in_order(happenings),
         reply_with=False,
         durable=durable,
         disk_latency=random.choice((0.0, 0.01, 0.3, 1.0)),
@@ -107,7 +114,7 @@ def _restarted_unset(random: Random, scenario: Scenario) -> Scenario:
         Happening(at, "kill"),
         Happening(at + random.random() * 3.0, "stop", random.choice((0.0, 5.0))),
     )
-    return evolve(scenario, happenings=tuple(sorted((*scenario.happenings, *more), key=lambda one: one.at)))
+    return evolve(scenario, happenings=_in_order((*scenario.happenings, *more)))
 
 
 def _polling(random: Random) -> PollingOptions:
